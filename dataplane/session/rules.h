@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Classify and identify: a group's ordered rules say which class a packet has and which session it belongs to.
+//
+//   SessionRules rules({{Protocol::tcp, {{443, 443}}, PacketClass::stateful}});
+//   Classified c = rules.classify(frame, parsed, Direction::from_client);
+//   SessionId id = c.id(group);    // the one form under which this packet is looked up
+//
+// The first rule that matches wins; a packet that none matches has the class `none` and is dropped. In a stateful
+// rule a TCP SYN (without ACK) is bootstrapping. UDP bootstraps through `admit` (directory's answer "none").
+// Threads: immutable after construction. Ownership: value.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "dataplane/packet/parse.h"
+#include "dataplane/session/session_id.h"
+
+namespace statecast {
+
+enum class PacketClass : uint8_t { none, stateful, stateless, bootstrapping };
+const char* to_string(PacketClass c);
+
+enum class Direction : uint8_t { from_client, from_member };
+
+struct PortRange {
+  uint16_t first = 0, last = 65535;  // inclusive; of the group's side
+  auto operator<=>(const PortRange&) const = default;
+};
+
+struct SessionRule {
+  Protocol protocol = Protocol::none;   // none: any
+  std::vector<PortRange> ports;         // empty: any
+  PacketClass packet_class = PacketClass::stateful;  // stateful or stateless; `none` drops
+  auto operator<=>(const SessionRule&) const = default;
+};
+
+struct Classified {
+  PacketClass packet_class = PacketClass::none;
+  SessionId id;  // length 0 where the class is none, or the packet has no session (a later fragment)
+};
+
+class SessionRules {
+ public:
+  SessionRules() = default;
+  explicit SessionRules(std::vector<SessionRule> rules) : rules_(std::move(rules)) {}
+  // `frame` and `p` as from parse. An ICMP error is classified by its quote, direction reversed.
+  Classified classify(Bytes frame, const ParsedPacket& p, GroupId group, Direction direction) const;
+
+ private:
+  std::vector<SessionRule> rules_;
+};
+
+}  // namespace statecast

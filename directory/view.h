@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// View and placement: the list of directory nodes (= proxies) with a revision and a content hash, and the pure function
+// that places each of the 65,536 slots on R of them (rendezvous hashing, distinct zones first).
+//
+//   View view({.revision = 1, .replicas = 3, .writes = 2}, {{ProxyId{1}, "a"}, {ProxyId{2}, "b"}, {ProxyId{3}, "c"}});
+//   for (ProxyId p : view.replicas(key.slot())) ...
+//
+// Threads: immutable after construction, share freely. Ownership: value.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/units.h"
+
+namespace statecast {
+
+struct ViewNode {
+  ProxyId id;
+  std::string zone;
+  auto operator<=>(const ViewNode&) const = default;
+};
+
+struct ViewId {
+  uint32_t revision = 0;
+  uint32_t hash = 0;  // of the sorted content; equal revision with another hash is an alarm
+  auto operator<=>(const ViewId&) const = default;
+};
+
+struct ViewOptions {
+  uint32_t revision = 1;
+  unsigned replicas = 3;  // R, before min(R, nodes)
+  unsigned writes = 2;    // W, before min(W, R)
+};
+
+class View {
+ public:
+  View() = default;
+  View(ViewOptions options, std::vector<ViewNode> nodes);
+
+  ViewId id() const { return id_; }
+  unsigned replica_count() const { return replica_count_; }              // R
+  unsigned write_count() const { return write_count_; }                  // W
+  unsigned read_count() const { return replica_count_ - write_count_ + 1; }  // R - W + 1
+  std::span<const ViewNode> nodes() const { return nodes_; }             // by id
+  std::span<const ProxyId> replicas(Slot slot) const {
+    return std::span(placement_).subspan(size_t(slot.value) * replica_count_, replica_count_);
+  }
+  bool is_replica(ProxyId p, Slot slot) const;
+
+ private:
+  ViewId id_;
+  unsigned replica_count_ = 0, write_count_ = 0;
+  std::vector<ViewNode> nodes_;
+  std::vector<ProxyId> placement_;  // slot-major, replica_count_ each
+};
+
+}  // namespace statecast
