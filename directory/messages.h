@@ -33,7 +33,9 @@ enum class RecordState : uint8_t {
   removed = 4,      // removal tombstone, 60 s; only an insert marked `new` passes it
   revoked = 5,      // tombstone of the session; only unrevoke or expiry lifts it
 };
-constexpr bool is_tombstone(RecordState s) { return s == RecordState::removed || s == RecordState::revoked; }
+constexpr bool is_tombstone(RecordState s) {
+  return s == RecordState::removed || s == RecordState::revoked;
+}
 const char* to_string(RecordState s);
 const char* to_string(Target t);
 
@@ -43,16 +45,26 @@ struct Record {
   GroupId group;
   RecordState state = RecordState::half_open;
   Target target = Target::member;
-  MemberId member;         // destination where target is member
-  NodeId owner;            // whose mapping it is; the operator's for a put
+  MemberId member;  // destination where target is member
+  NodeId owner;     // whose mapping it is; the operator's for a put
   Version version;
-  uint32_t handle = 0;     // the owner's name for it
+  uint32_t handle = 0;  // the owner's name for it
   uint32_t remaining_ms = 0;
-  uint64_t bucket_bytes = 0;  // over all proxies, from the owner's last insert or refresh; kUnlimitedBytes: no bound
+  uint64_t bucket_bytes = 0;    // over all proxies, from the owner's last insert or refresh; kUnlimitedBytes: no bound
   uint64_t bucket_counter = 0;  // the owner's counter that set the bucket (40 bits)
   bool operator==(const Record&) const = default;
 };
 inline constexpr uint64_t kUnlimitedBytes = UINT64_MAX;
+
+// Bounds, so that a message without a packet fits an envelope on an underlay of 1,500 bytes, IPv6 outside:
+// 1,500 - 40 - 8 - 52 = 1,400.
+inline constexpr size_t kMessageSizeMax = 1400;
+inline constexpr size_t kMessagePacketMax = 1500;  // `packet` of Insert and Entry, beside the message's own fields
+inline constexpr size_t kMessageHeaderSize = 20;
+inline constexpr size_t kRecordSize = 59;
+inline constexpr size_t kHeartbeatMembersMax = 400;  // more members heard: more heartbeats
+inline constexpr size_t kSyncRecordsMax = 23;        // of one SyncChunk
+inline constexpr size_t kRefreshEntriesMax = 60;     // of one Refresh; its answer lists at most as many
 
 struct MessageHeader {
   uint32_t request = 0;  // chosen by the origin, echoed in answers
@@ -62,7 +74,10 @@ struct MessageHeader {
 };
 
 // --- proxy to replica ---
-struct Query { SessionKey key; GroupId group; };
+struct Query {
+  SessionKey key;
+  GroupId group;
+};
 struct QueryAnswer {
   enum class Status : uint8_t {
     live = 1,         // mapping with a lease
@@ -89,13 +104,13 @@ struct Insert {
   RecordState state = RecordState::half_open;
   Target target = Target::member;
   MemberId member;
-  Version version;            // term as last known (0: absent), incarnation, counter
+  Version version;  // term as last known (0: absent), incarnation, counter
   uint32_t handle = 0;
   uint32_t lifetime_ms = 0;
   uint64_t bucket_bytes = kUnlimitedBytes;
-  bool born_new = false;      // of a later SYN/ACK or proven handshake: passes a removal tombstone
-  ProxyId ingress;            // 0: plain insert. Otherwise insertAndForward: entry and packet go there
-  Bytes packet;               // the member's reply to release with it (empty for a plain insert)
+  bool born_new = false;  // of a later SYN/ACK or proven handshake: passes a removal tombstone
+  ProxyId ingress;        // 0: plain insert. Otherwise insertAndForward: entry and packet go there
+  Bytes packet;           // the member's reply to release with it (empty for a plain insert)
 };
 struct InsertAnswer {
   enum class Status : uint8_t {
@@ -108,37 +123,58 @@ struct InsertAnswer {
   };
   Status status = Status::ok;
   uint8_t copies = 0;
-  Version version;                  // as stored: the coordinator sets the term
-  std::vector<ProxyId> replicas;    // of the slot; where refreshes go
-  std::optional<Record> record;     // with conflict
+  Version version;                // as stored: the coordinator sets the term
+  std::vector<ProxyId> replicas;  // of the slot; where refreshes go
+  std::optional<Record> record;   // with conflict
 };
-struct Remove { SessionId id; Version version; };
+struct Remove {
+  SessionId id;
+  Version version;
+};
 struct Revoke {
   std::optional<SessionId> id;  // members always; the operator this or `key`
   SessionKey key;               // used where id is absent
   GroupId group;
   uint32_t duration_ms = 600'000;
 };
-struct Unrevoke { std::optional<SessionId> id; SessionKey key; GroupId group; };
+struct Unrevoke {
+  std::optional<SessionId> id;
+  SessionKey key;
+  GroupId group;
+};
 // To remove, revoke, unrevoke. A revoke gets several, in this order: stored, then silent.
 struct RequestAnswer {
-  enum class Status : uint8_t { ok = 1, stored = 2, silent = 3, degraded = 4, denied = 5, not_found = 6, try_again = 7 };
+  enum class Status : uint8_t {
+    ok = 1,
+    stored = 2,
+    silent = 3,
+    degraded = 4,
+    denied = 5,
+    not_found = 6,
+    try_again = 7
+  };
   Status status = Status::ok;
   uint8_t copies = 0;
 };
 struct Refresh {
-  struct Entry { uint32_t handle; uint64_t counter; uint64_t bucket_bytes; };
+  struct Entry {
+    uint32_t handle;
+    uint64_t counter;
+    uint64_t bucket_bytes;
+  };
   uint32_t incarnation = 0;
   std::vector<Entry> entries;  // at most kRefreshEntriesMax
 };
-inline constexpr size_t kRefreshEntriesMax = 60;
 struct RefreshAnswer {
   std::vector<uint32_t> unknown;  // insert anew
   std::vector<uint32_t> revoked;  // a tombstone stands there
 };
 
 // --- replica to replica ---
-struct Place { Record record; bool born_new = false; };
+struct Place {
+  Record record;
+  bool born_new = false;
+};
 struct PlaceAck {
   enum class Status : uint8_t { ok = 1, busy = 2, conflict = 3, refused = 4, out_of_sync = 5 };
   SessionKey key;
@@ -146,35 +182,58 @@ struct PlaceAck {
   Status status = Status::ok;
   std::optional<Record> record;  // with busy and conflict
 };
-struct Held { SessionKey key; Version version; };
-struct Withdraw { SessionKey key; Version version; };
-// A change that permits wait for: revocation, removal, unrevoke, change of owner. Numbered per (sender, receiver) from 1
-// at each boot of the sender; applied in order.
-struct Change { uint64_t number; Record record; bool lifted = false; };  // lifted: unrevoke
-struct ChangeAck { uint64_t number; };                                   // all up to this one applied
+struct Held {
+  SessionKey key;
+  Version version;
+};
+struct Withdraw {
+  SessionKey key;
+  Version version;
+};
+// A change that permits wait for: revocation, removal, unrevoke, change of owner. Numbered per (sender, receiver) from
+// 1 at each boot of the sender; applied in order.
+struct Change {
+  uint64_t number;
+  Record record;
+  bool lifted = false;
+};  // lifted: unrevoke
+struct ChangeAck {
+  uint64_t number;
+};  // all up to this one applied
 // All holders that the sender granted leases of this session have acknowledged, or their leases are over.
-struct HoldersSilent { SessionKey key; Version version; };
+struct HoldersSilent {
+  SessionKey key;
+  Version version;
+};
 struct Heartbeat {
-  uint64_t applied = 0;                // of the receiver's list
-  std::vector<MemberId> members_heard; // within the dead-man time
+  uint64_t applied = 0;                 // of the receiver's list
+  std::vector<MemberId> members_heard;  // within the dead-man time
 };
-struct Permit {                        // answer to a heartbeat, same request number
-  uint64_t number = 0;                 // last in my list for you
-  bool granted = true;                 // false: none; out_of_sync says why
-  bool out_of_sync = false;            // I am out of sync
-  bool you_are_out_of_sync = false;    // you left a change unacknowledged too long
+struct Permit {                      // answer to a heartbeat, same request number
+  uint64_t number = 0;               // last in my list for you
+  bool granted = true;               // false: none; out_of_sync says why
+  bool out_of_sync = false;          // I am out of sync
+  bool you_are_out_of_sync = false;  // you left a change unacknowledged too long
 };
-struct SyncRequest { uint64_t cursor = 0; };
+struct SyncRequest {
+  uint64_t cursor = 0;
+};
 struct SyncChunk {
-  uint64_t cursor = 0;                 // of the request
-  uint64_t next = 0;                   // ask with this; 0: that was all
-  bool in_sync = false;                // the sender is in sync itself
-  std::vector<Record> records;         // held ones, of slots that both replicate
+  uint64_t cursor = 0;          // of the request
+  uint64_t next = 0;            // ask with this; 0: that was all
+  bool in_sync = false;         // the sender is in sync itself
+  std::vector<Record> records;  // held ones, of slots that both replicate
 };
 
 // --- to holders and owners ---
 // A proxy's cache entry after a leaseless change: version, and what it becomes. Acknowledged with Ack.
-struct Purge { SessionKey key; GroupId group; Version version; RecordState state; uint32_t remaining_ms; };
+struct Purge {
+  SessionKey key;
+  GroupId group;
+  Version version;
+  RecordState state;
+  uint32_t remaining_ms;
+};
 // insertAndForward's end: the ingress proxy's cache entry, and the member's reply for the client.
 struct Entry {
   SessionKey key;
@@ -184,25 +243,33 @@ struct Entry {
   Version version;
   uint32_t lease_ms = 0;
   uint64_t lease_bytes = 0;
-  Stamp echo;     // newest of the receiver's that the sender has seen; the lease counts from it
+  Stamp echo;  // newest of the receiver's that the sender has seen; the lease counts from it
   Bytes packet;
 };
 // The owner is told what became of its mapping. Acknowledged with Ack.
-struct Notice { uint32_t handle; Version version; RecordState state; uint32_t remaining_ms; };
+struct Notice {
+  uint32_t handle;
+  Version version;
+  RecordState state;
+  uint32_t remaining_ms;
+};
 struct Ack {};  // same request number
 
-using MessageBody =
-    std::variant<Query, QueryAnswer, Insert, InsertAnswer, Remove, Revoke, Unrevoke, RequestAnswer, Refresh,
-                 RefreshAnswer, Place, PlaceAck, Held, Withdraw, Change, ChangeAck, HoldersSilent, Heartbeat, Permit,
-                 SyncRequest, SyncChunk, Purge, Entry, Notice, Ack>;
+using MessageBody = std::variant<Query, QueryAnswer, Insert, InsertAnswer, Remove, Revoke, Unrevoke, RequestAnswer,
+                                 Refresh, RefreshAnswer, Place, PlaceAck, Held, Withdraw, Change, ChangeAck,
+                                 HoldersSilent, Heartbeat, Permit, SyncRequest, SyncChunk, Purge, Entry, Notice, Ack>;
 struct Message {
   MessageHeader header;
   MessageBody body;
 };
 // Number on the wire = index in MessageBody + 0x20 (0x01..0x1f belong to the envelope's own hello and path messages).
+// New messages go to the end; docs/wire-format.md reserves numbers for those that are to come.
 inline constexpr uint8_t kMessageTypeFirst = 0x20;
 
+// REQUIRES: lists and packet within the bounds above. Breaking one is a bug of the caller's and gives an empty vector,
+// which nobody sends; the tests of the caller see it.
 std::vector<uint8_t> encode(const MessageHeader& header, const MessageBody& body);
+// Strict: exact length, known numbers only, IDs in range, no bytes left over; nullopt otherwise.
 std::optional<Message> decode(Bytes bytes);
 const char* message_name(const MessageBody& body);  // "query", "insert_answer", ...
 

@@ -29,22 +29,28 @@ struct ViewId {
   auto operator<=>(const ViewId&) const = default;
 };
 
+inline constexpr unsigned kReplicasMax = 16;  // R
+
 struct ViewOptions {
   uint32_t revision = 1;
-  unsigned replicas = 3;  // R, before min(R, nodes)
+  unsigned replicas = 3;  // R, before min(R, nodes, kReplicasMax)
   unsigned writes = 2;    // W, before min(W, R)
 };
+
+// How much `node` is for the slot: of all nodes those with the highest scores have it, distinct zones first.
+uint64_t placement_score(Slot slot, ProxyId node);
 
 class View {
  public:
   View() = default;
+  // Nodes in any order; a second node with the same ID is ignored (the configuration refuses it).
   View(ViewOptions options, std::vector<ViewNode> nodes);
 
   ViewId id() const { return id_; }
-  unsigned replica_count() const { return replica_count_; }              // R
-  unsigned write_count() const { return write_count_; }                  // W
+  unsigned replica_count() const { return replica_count_; }                  // R
+  unsigned write_count() const { return write_count_; }                      // W
   unsigned read_count() const { return replica_count_ - write_count_ + 1; }  // R - W + 1
-  std::span<const ViewNode> nodes() const { return nodes_; }             // by id
+  std::span<const ViewNode> nodes() const { return nodes_; }                 // by id
   std::span<const ProxyId> replicas(Slot slot) const {
     return std::span(placement_).subspan(size_t(slot.value) * replica_count_, replica_count_);
   }

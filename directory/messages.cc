@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The codec of messages. Each layout is written down once, as a `walk` over the message's fields; a Put walks it to
+// write and a Take walks it to read, so that the two cannot drift apart. Layouts with byte counts: docs/wire-format.md.
+#include "directory/messages.h"
+
+#include <array>
+#include <concepts>
+#include <type_traits>
+#include <utility>
+
+namespace statecast {
+
+namespace {
+
+// Largest message: an Insert or Entry with its packet and the fields around it.
+constexpr size_t kEncodedMax = kMessagePacketMax + 256;
+static_assert(kMessageHeaderSize + 8 + 8 + 1 + 2 + kSyncRecordsMax * kRecordSize <= kMessageSizeMax);
+static_assert(kMessageHeaderSize + 8 + 2 + kHeartbeatMembersMax * 3 <= kMessageSizeMax);
+static_assert(kMessageHeaderSize + 3 + 1 + kRefreshEntriesMax * 17 <= kMessageSizeMax);
+// An answer is at most 128 bytes larger than what caused it; the smallest insert has 54 bytes after the header.
+static_assert(1 + 1 + 10 + 1 + 3 * kReplicasMax + 1 + kRecordSize <= 54 + 128);
+
+template <class T, class U>
+concept Of = std::same_as<std::remove_const_t<T>, U>;
+
+class Put {
+ public:
+  explicit Put(MutableBytes out) : w_(out) {}
+
+  void u8(const uint8_t& v) { w_.u8(v); }
+  void u16(const uint16_t& v) { w_.u16(v); }
+  void u24(const uint32_t& v) {
+    check(v <= kId24Max);
+    w_.u24(v);
+  }
+  void u32(const uint32_t& v) { w_.u32(v); }
+  void u40(const uint64_t& v) {
+    check(v >> 40 == 0);
+    w_.u40(v);
+  }
+  void u48(const uint64_t& v) {
+    check(v >> 48 == 0);
+    w_.u48(v);
+  }
+  void u64(const uint64_t& v) { w_.u64(v); }
+  void flag(const bool& v) { w_.u8(v); }
+  template <class E>
+  void choice(const E& v, E first, E last) {
+    check(v >= first && v <= last);
+    w_.u8(uint8_t(v));
+  }
+  void session_id(const SessionId& id) {
+    w_.u8(id.length);
+    w_.bytes(id.bytes());
+  }
+  void packet(const Bytes& p) {
+    check(p.size() <= kMessagePacketMax);
+    w_.u16(p.size());
+    w_.bytes(p);
+  }
+  template <class T, class F>
+  void list8(const std::vector<T>& v, size_t max, F each) {
+    check(v.size() <= max);
+    w_.u8(v.size());
+    for (const T& t : v) each(*this, t);
+  }
+  template <class T, class F>
+  void list16(const std::vector<T>& v, size_t max, F each) {
+    check(v.size() <= max);
+    w_.u16(v.size());
+    for (const T& t : v) each(*this, t);
+  }
+  template <class T, class F>
+  void optional(const std::optional<T>& v, F each) {
+    w_.u8(v.has_value());
+    if (v) each(*this, *v);
+  }
+  // What must hold of fields taken together.
+  void check(bool holds) { ok_ = ok_ && holds; }
+
+  bool ok() const { return ok_ && w_.ok(); }
+  size_t size() const { return w_.size(); }
+
+ private:
+  Writer w_;
+  bool ok_ = true;
+};
+
+class Take {
+ public:
+  explicit Take(Bytes in) : r_(in) {}
+
+  void u8(uint8_t& v) { v = r_.u8(); }
+  void u16(uint16_t& v) { v = r_.u16(); }
+  void u24(uint32_t& v) { v = r_.u24(); }
+  void u32(uint32_t& v) { v = r_.u32(); }
+  void u40(uint64_t& v) { v = r_.u40(); }
+  void u48(uint64_t& v) { v = r_.u48(); }
+  void u64(uint64_t& v) { v = r_.u64(); }
+  void flag(bool& v) {
+    uint8_t b = r_.u8();
+    check(b <= 1);
+    v = b == 1;
+  }
+  template <class E>
+  void choice(E& v, E first, E last) {
+    v = E(r_.u8());
+    check(v >= first && v <= last);
+  }
+  void session_id(SessionId& id) {
+    auto parsed = SessionId::parse(r_.bytes(r_.u8()));
+    check(parsed.has_value());
+    if (parsed) id = *parsed;
+  }
+  void packet(Bytes& p) {
+    size_t n = r_.u16();
+    check(n <= kMessagePacketMax);
+    p = r_.bytes(n);
+  }
+  template <class T, class F>
+  void list8(std::vector<T>& v, size_t max, F each) {
+    list(v, r_.u8(), max, each);
+  }
+  template <class T, class F>
+  void list16(std::vector<T>& v, size_t max, F each) {
+    list(v, r_.u16(), max, each);
+  }
+  template <class T, class F>
+  void optional(std::optional<T>& v, F each) {
+    bool there = false;
+    flag(there);
+    if (there) each(*this, v.emplace());
+  }
+  void check(bool holds) {
+    if (!holds) r_.fail();
+  }
+
+  bool done() const { return r_.done(); }
+  bool ok() const { return r_.ok(); }
+
+ private:
+  template <class T, class F>
+  void list(std::vector<T>& v, size_t n, size_t max, F each) {
+    if (n > max) return r_.fail();
+    v.reserve(n);
+    for (size_t i = 0; i < n && r_.ok(); ++i) each(*this, v.emplace_back());
+  }
+  Reader r_;
+};
+
+// --- common fields ---
+
+bool valid_node(NodeId n) {
+  if (n.is_op()) return n.number() == 0;
+  return (n.is_proxy() || n.is_member()) && n.number() != 0;
+}
+
+void node(auto& io, Of<NodeId> auto& n) {
+  io.u32(n.value);
+  io.check(valid_node(n));
+}
+void key(auto& io, Of<SessionKey> auto& k) {
+  io.u64(k.high);
+  io.u64(k.low);
+}
+void group(auto& io, Of<GroupId> auto& g) {
+  io.u24(g.value);
+  io.check(g.value != 0);
+}
+void version(auto& io, Of<Version> auto& v) {
+  io.u16(v.term);
+  io.u24(v.incarnation);
+  io.u40(v.counter);
+}
+void stamp(auto& io, Of<Stamp> auto& s) {
+  io.u32(s.boot);
+  io.u48(s.timestamp_us);
+}
+void state(auto& io, Of<RecordState> auto& s) {
+  io.choice(s, RecordState::half_open, RecordState::revoked);
+}
+void target(auto& io, Of<Target> auto& t) {
+  io.choice(t, Target::member, Target::stateless);
+}
+// 0 where there is none.
+void proxy_or_none(auto& io, Of<ProxyId> auto& p) {
+  io.u24(p.value);
+}
+void member_or_none(auto& io, Of<MemberId> auto& m) {
+  io.u24(m.value);
+}
+void proxy(auto& io, Of<ProxyId> auto& p) {
+  io.u24(p.value);
+  io.check(p.value != 0);
+}
+void member(auto& io, Of<MemberId> auto& m) {
+  io.u24(m.value);
+  io.check(m.value != 0);
+}
+
+constexpr auto kProxy = [](auto& io, auto& p) { proxy(io, p); };
+constexpr auto kMember = [](auto& io, auto& m) { member(io, m); };
+constexpr auto kU32 = [](auto& io, auto& v) { io.u32(v); };
+
+// A live mapping to a member names it.
+void destination(auto& io, RecordState s, Target t, MemberId m) {
+  io.check(is_tombstone(s) || t != Target::member || m.value != 0);
+}
+
+void record(auto& io, Of<Record> auto& r) {
+  key(io, r.key);
+  group(io, r.group);
+  state(io, r.state);
+  target(io, r.target);
+  member_or_none(io, r.member);
+  node(io, r.owner);
+  version(io, r.version);
+  io.u32(r.handle);
+  io.u32(r.remaining_ms);
+  io.u64(r.bucket_bytes);
+  io.u40(r.bucket_counter);
+  destination(io, r.state, r.target, r.member);
+}
+constexpr auto kRecord = [](auto& io, auto& r) { record(io, r); };
+
+void who(auto& io, auto& m) {  // a session by ID, or (operator) by key and group
+  io.optional(m.id, [](auto& in, auto& id) { in.session_id(id); });
+  if (m.id) return;
+  key(io, m.key);
+  group(io, m.group);
+}
+
+// --- proxy to replica ---
+
+void walk(auto& io, Of<Query> auto& m) {
+  key(io, m.key);
+  group(io, m.group);
+}
+
+void walk(auto& io, Of<QueryAnswer> auto& m) {
+  using Status = QueryAnswer::Status;
+  key(io, m.key);
+  io.choice(m.status, Status::live, Status::unavailable);
+  target(io, m.target);
+  member_or_none(io, m.member);
+  state(io, m.state);
+  version(io, m.version);
+  io.u32(m.lease_ms);
+  io.u64(m.lease_bytes);
+  io.u32(m.remaining_ms);
+  io.check(m.status != Status::live || (m.target != Target::member || m.member.value != 0));
+}
+
+// --- member or operator to any proxy ---
+
+void walk(auto& io, Of<Insert> auto& m) {
+  io.session_id(m.id);
+  state(io, m.state);
+  target(io, m.target);
+  member_or_none(io, m.member);
+  version(io, m.version);
+  io.u32(m.handle);
+  io.u32(m.lifetime_ms);
+  io.u64(m.bucket_bytes);
+  io.flag(m.born_new);
+  proxy_or_none(io, m.ingress);
+  io.packet(m.packet);
+  io.check(!is_tombstone(m.state));
+  destination(io, m.state, m.target, m.member);
+}
+
+void walk(auto& io, Of<InsertAnswer> auto& m) {
+  using Status = InsertAnswer::Status;
+  io.choice(m.status, Status::ok, Status::try_again);
+  io.u8(m.copies);
+  version(io, m.version);
+  io.list8(m.replicas, kReplicasMax, kProxy);
+  io.optional(m.record, kRecord);
+}
+
+void walk(auto& io, Of<Remove> auto& m) {
+  io.session_id(m.id);
+  version(io, m.version);
+}
+void walk(auto& io, Of<Revoke> auto& m) {
+  who(io, m);
+  io.u32(m.duration_ms);
+}
+void walk(auto& io, Of<Unrevoke> auto& m) {
+  who(io, m);
+}
+
+void walk(auto& io, Of<RequestAnswer> auto& m) {
+  using Status = RequestAnswer::Status;
+  io.choice(m.status, Status::ok, Status::try_again);
+  io.u8(m.copies);
+}
+
+void walk(auto& io, Of<Refresh> auto& m) {
+  io.u24(m.incarnation);
+  io.list8(m.entries, kRefreshEntriesMax, [](auto& in, auto& e) {
+    in.u32(e.handle);
+    in.u40(e.counter);
+    in.u64(e.bucket_bytes);
+  });
+}
+
+void walk(auto& io, Of<RefreshAnswer> auto& m) {
+  io.list8(m.unknown, kRefreshEntriesMax, kU32);
+  io.list8(m.revoked, kRefreshEntriesMax, kU32);
+}
+
+// --- replica to replica ---
+
+void walk(auto& io, Of<Place> auto& m) {
+  record(io, m.record);
+  io.flag(m.born_new);
+}
+
+void walk(auto& io, Of<PlaceAck> auto& m) {
+  using Status = PlaceAck::Status;
+  key(io, m.key);
+  version(io, m.version);
+  io.choice(m.status, Status::ok, Status::out_of_sync);
+  io.optional(m.record, kRecord);
+}
+
+void walk(auto& io, Of<Held> auto& m) {
+  key(io, m.key);
+  version(io, m.version);
+}
+void walk(auto& io, Of<Withdraw> auto& m) {
+  key(io, m.key);
+  version(io, m.version);
+}
+
+void walk(auto& io, Of<Change> auto& m) {
+  io.u64(m.number);
+  record(io, m.record);
+  io.flag(m.lifted);
+  io.check(m.number != 0);
+}
+
+void walk(auto& io, Of<ChangeAck> auto& m) {
+  io.u64(m.number);
+}
+void walk(auto& io, Of<HoldersSilent> auto& m) {
+  key(io, m.key);
+  version(io, m.version);
+}
+void walk(auto& io, Of<Heartbeat> auto& m) {
+  io.u64(m.applied);
+  io.list16(m.members_heard, kHeartbeatMembersMax, kMember);
+}
+
+void walk(auto& io, Of<Permit> auto& m) {
+  io.u64(m.number);
+  io.flag(m.granted);
+  io.flag(m.out_of_sync);
+  io.flag(m.you_are_out_of_sync);
+}
+
+void walk(auto& io, Of<SyncRequest> auto& m) {
+  io.u64(m.cursor);
+}
+
+void walk(auto& io, Of<SyncChunk> auto& m) {
+  io.u64(m.cursor);
+  io.u64(m.next);
+  io.flag(m.in_sync);
+  io.list8(m.records, kSyncRecordsMax, kRecord);
+}
+
+// --- to holders and owners ---
+
+void walk(auto& io, Of<Purge> auto& m) {
+  key(io, m.key);
+  group(io, m.group);
+  version(io, m.version);
+  state(io, m.state);
+  io.u32(m.remaining_ms);
+}
+
+void walk(auto& io, Of<Entry> auto& m) {
+  key(io, m.key);
+  group(io, m.group);
+  target(io, m.target);
+  member_or_none(io, m.member);
+  version(io, m.version);
+  io.u32(m.lease_ms);
+  io.u64(m.lease_bytes);
+  stamp(io, m.echo);
+  io.packet(m.packet);
+  io.check(m.target != Target::member || m.member.value != 0);
+}
+
+void walk(auto& io, Of<Notice> auto& m) {
+  io.u32(m.handle);
+  version(io, m.version);
+  state(io, m.state);
+  io.u32(m.remaining_ms);
+}
+
+void walk(auto&, Of<Ack> auto&) {}
+
+// --- header ---
+
+struct Outer {
+  uint8_t type = 0;
+  uint16_t length = 0;
+};
+
+void walk_header(auto& io, auto& outer, auto& h) {
+  io.u8(outer.type);
+  io.u8(h.hops);
+  io.u16(outer.length);
+  io.u32(h.request);
+  node(io, h.origin);
+  io.u32(h.view.revision);
+  io.u32(h.view.hash);
+  io.check(h.hops <= 1);
+}
+
+// The body with the number `index` in MessageBody, default-made.
+template <size_t... I>
+bool emplace(MessageBody& body, size_t index, std::index_sequence<I...>) {
+  return ((index == I && (body.emplace<I>(), true)) || ...);
+}
+
+constexpr const char* kNames[] = {"query",      "query_answer",   "insert",         "insert_answer", "remove",
+                                  "revoke",     "unrevoke",       "request_answer", "refresh",       "refresh_answer",
+                                  "place",      "place_ack",      "held",           "withdraw",      "change",
+                                  "change_ack", "holders_silent", "heartbeat",      "permit",        "sync_request",
+                                  "sync_chunk", "purge",          "entry",          "notice",        "ack"};
+static_assert(std::size(kNames) == std::variant_size_v<MessageBody>);
+
+}  // namespace
+
+const char* to_string(RecordState s) {
+  switch (s) {
+    case RecordState::half_open: return "half_open";
+    case RecordState::established: return "established";
+    case RecordState::closing: return "closing";
+    case RecordState::removed: return "removed";
+    case RecordState::revoked: return "revoked";
+  }
+  return "unknown";
+}
+
+const char* to_string(Target t) {
+  switch (t) {
+    case Target::member: return "member";
+    case Target::drop: return "drop";
+    case Target::stateless: return "stateless";
+  }
+  return "unknown";
+}
+
+const char* message_name(const MessageBody& body) {
+  return kNames[body.index()];
+}
+
+std::vector<uint8_t> encode(const MessageHeader& header, const MessageBody& body) {
+  std::array<uint8_t, kEncodedMax> buffer;
+  Put put{MutableBytes(buffer)};
+  Outer outer{static_cast<uint8_t>(kMessageTypeFirst + body.index()), 0};
+  walk_header(put, std::as_const(outer), header);
+  std::visit([&](const auto& b) { walk(put, b); }, body);
+  if (!put.ok()) return {};
+  Writer(MutableBytes(buffer).subspan(2)).u16(put.size());
+  return {buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(put.size())};
+}
+
+std::optional<Message> decode(Bytes bytes) {
+  if (bytes.size() < kMessageHeaderSize || bytes.size() > kEncodedMax) return std::nullopt;
+  Take take(bytes);
+  Message m;
+  Outer outer;
+  walk_header(take, outer, m.header);
+  if (!take.ok() || outer.length != bytes.size() || outer.type < kMessageTypeFirst) return std::nullopt;
+  if (!emplace(m.body, outer.type - kMessageTypeFirst, std::make_index_sequence<std::variant_size_v<MessageBody>>{}))
+    return std::nullopt;
+  std::visit([&](auto& b) { walk(take, b); }, m.body);
+  if (!take.done()) return std::nullopt;
+  return m;
+}
+
+}  // namespace statecast
