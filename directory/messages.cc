@@ -17,8 +17,8 @@ constexpr size_t kEncodedMax = kMessagePacketMax + 256;
 static_assert(kMessageHeaderSize + 8 + 8 + 1 + 2 + kSyncRecordsMax * kRecordSize <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 8 + 2 + kHeartbeatMembersMax * 3 <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 3 + 1 + kRefreshEntriesMax * 17 <= kMessageSizeMax);
-// An answer is at most 128 bytes larger than what caused it; the smallest insert has 54 bytes after the header.
-static_assert(1 + 1 + 10 + 1 + 3 * kReplicasMax + 1 + kRecordSize <= 54 + 128);
+// An answer is at most 128 bytes larger than what caused it; the smallest insert has 59 bytes after the header.
+static_assert(1 + 1 + 10 + 1 + 3 * kReplicasMax + 1 + kRecordSize <= 59 + 128);
 
 template <class T, class U>
 concept Of = std::same_as<std::remove_const_t<T>, U>;
@@ -262,6 +262,7 @@ void walk(auto& io, Of<Insert> auto& m) {
   io.u32(m.handle);
   io.u32(m.lifetime_ms);
   io.u64(m.bucket_bytes);
+  io.u40(m.bucket_counter);
   io.flag(m.born_new);
   proxy_or_none(io, m.ingress);
   io.packet(m.packet);

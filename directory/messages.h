@@ -108,9 +108,10 @@ struct Insert {
   uint32_t handle = 0;
   uint32_t lifetime_ms = 0;
   uint64_t bucket_bytes = kUnlimitedBytes;
-  bool born_new = false;  // of a later SYN/ACK or proven handshake: passes a removal tombstone
-  ProxyId ingress;        // 0: plain insert. Otherwise insertAndForward: entry and packet go there
-  Bytes packet;           // the member's reply to release with it (empty for a plain insert)
+  uint64_t bucket_counter = 0;  // the counter that set the bucket: a record that has this one keeps what is left of it
+  bool born_new = false;        // of a later SYN/ACK or proven handshake: passes a removal tombstone
+  ProxyId ingress;              // 0: plain insert. Otherwise insertAndForward: entry and packet go there
+  Bytes packet;                 // the member's reply to release with it (empty for a plain insert)
 };
 struct InsertAnswer {
   enum class Status : uint8_t {
@@ -157,6 +158,8 @@ struct RequestAnswer {
   uint8_t copies = 0;
 };
 struct Refresh {
+  // Extends the mapping to its full lifetime. `counter` is the one that set the bucket (Record::bucket_counter): a
+  // newer one sets the bucket anew, the same one leaves it alone.
   struct Entry {
     uint32_t handle;
     uint64_t counter;
