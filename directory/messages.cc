@@ -14,8 +14,8 @@ namespace {
 
 // Largest message: an Insert or Entry with its packet and the fields around it.
 constexpr size_t kEncodedMax = kMessagePacketMax + 256;
-static_assert(kMessageHeaderSize + 8 + 8 + 1 + 2 + kSyncRecordsMax * kRecordSize <= kMessageSizeMax);
-static_assert(kMessageHeaderSize + 8 + 2 + kHeartbeatMembersMax * 3 <= kMessageSizeMax);
+static_assert(kMessageHeaderSize + 4 + 8 + 8 + 1 + 2 + kSyncRecordsMax * kRecordSize <= kMessageSizeMax);
+static_assert(kMessageHeaderSize + 4 + 4 + 8 + 2 + kHeartbeatMembersMax * 3 <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 3 + 1 + kRefreshEntriesMax * 17 <= kMessageSizeMax);
 // An answer is at most 128 bytes larger than what caused it; the smallest insert has 59 bytes after the header.
 static_assert(1 + 1 + 10 + 1 + 3 * kReplicasMax + 1 + kRecordSize <= 59 + 128);
@@ -324,37 +324,50 @@ void walk(auto& io, Of<PlaceAck> auto& m) {
   version(io, m.version);
   io.choice(m.status, Status::ok, Status::out_of_sync);
   io.optional(m.record, kRecord);
+  io.u32(m.boot);
 }
 
 void walk(auto& io, Of<Held> auto& m) {
   key(io, m.key);
   version(io, m.version);
+  node(io, m.owner);
+  io.optional(m.record, kRecord);
 }
 void walk(auto& io, Of<Withdraw> auto& m) {
   key(io, m.key);
   version(io, m.version);
+  node(io, m.owner);
 }
 
 void walk(auto& io, Of<Change> auto& m) {
   io.u64(m.number);
   record(io, m.record);
   io.flag(m.lifted);
+  io.u32(m.boot);
+  io.u32(m.to_boot);
   io.check(m.number != 0);
 }
 
 void walk(auto& io, Of<ChangeAck> auto& m) {
   io.u64(m.number);
+  io.u32(m.boot);
+  io.u32(m.to_boot);
+  io.flag(m.in_sync);
 }
 void walk(auto& io, Of<HoldersSilent> auto& m) {
   key(io, m.key);
   version(io, m.version);
 }
 void walk(auto& io, Of<Heartbeat> auto& m) {
+  io.u32(m.boot);
+  io.u32(m.to_boot);
   io.u64(m.applied);
   io.list16(m.members_heard, kHeartbeatMembersMax, kMember);
 }
 
 void walk(auto& io, Of<Permit> auto& m) {
+  io.u32(m.boot);
+  io.u32(m.to_boot);
   io.u64(m.number);
   io.flag(m.granted);
   io.flag(m.out_of_sync);
@@ -363,9 +376,11 @@ void walk(auto& io, Of<Permit> auto& m) {
 
 void walk(auto& io, Of<SyncRequest> auto& m) {
   io.u64(m.cursor);
+  io.u32(m.boot);
 }
 
 void walk(auto& io, Of<SyncChunk> auto& m) {
+  io.u32(m.boot);
   io.u64(m.cursor);
   io.u64(m.next);
   io.flag(m.in_sync);

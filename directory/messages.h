@@ -178,41 +178,59 @@ struct Place {
   Record record;
   bool born_new = false;
 };
+// Header request of Place and PlaceAck: the coordinator's number for this insert.
 struct PlaceAck {
   enum class Status : uint8_t { ok = 1, busy = 2, conflict = 3, refused = 4, out_of_sync = 5 };
   SessionKey key;
   Version version;
   Status status = Status::ok;
   std::optional<Record> record;  // with busy and conflict
+  uint32_t boot = 0;             // the answerer's: an answer from before its restart does not count
 };
+// W replicas have this record of `owner` (two owners may have equal versions). The record itself comes along for a
+// replica that has not acknowledged it. Of a tombstone it asks for HoldersSilent.
 struct Held {
   SessionKey key;
   Version version;
+  NodeId owner;
+  std::optional<Record> record;
 };
 struct Withdraw {
   SessionKey key;
   Version version;
+  NodeId owner;
 };
-// A change that permits wait for: revocation, removal, unrevoke, change of owner. Numbered per (sender, receiver) from
-// 1 at each boot of the sender; applied in order.
+// A change that permits wait for: revocation, removal, unrevoke, change of owner. Applied in order. Numbered from 1 in
+// each list; a list is named by the boots of its two ends, so that a restart of either end starts a new one.
 struct Change {
-  uint64_t number;
+  uint64_t number = 0;
   Record record;
-  bool lifted = false;
-};  // lifted: unrevoke
+  bool lifted = false;   // unrevoke
+  uint32_t boot = 0;     // of the sender, who keeps the list
+  uint32_t to_boot = 0;  // of the receiver
+};
+// All up to `number` are applied.
 struct ChangeAck {
-  uint64_t number;
-};  // all up to this one applied
+  uint64_t number = 0;
+  uint32_t boot = 0;     // of the receiver, who keeps the list
+  uint32_t to_boot = 0;  // of the sender
+  bool in_sync = true;   // the sender is: its copy counts
+};
 // All holders that the sender granted leases of this session have acknowledged, or their leases are over.
 struct HoldersSilent {
   SessionKey key;
   Version version;
 };
+// A boot is drawn anew at each start, and whenever a node falls out of sync. 0: not yet known.
 struct Heartbeat {
+  uint32_t boot = 0;                    // the sender's
+  uint32_t to_boot = 0;                 // the receiver's, as far as the sender knows
   uint64_t applied = 0;                 // of the receiver's list
   std::vector<MemberId> members_heard;  // within the dead-man time
 };
 struct Permit {                      // answer to a heartbeat, same request number
+  uint32_t boot = 0;                 // the sender's
+  uint32_t to_boot = 0;              // the receiver's, as its heartbeat said
   uint64_t number = 0;               // last in my list for you
   bool granted = true;               // false: none; out_of_sync says why
   bool out_of_sync = false;          // I am out of sync
@@ -220,8 +238,10 @@ struct Permit {                      // answer to a heartbeat, same request numb
 };
 struct SyncRequest {
   uint64_t cursor = 0;
+  uint32_t boot = 0;  // the asker's
 };
 struct SyncChunk {
+  uint32_t boot = 0;            // the answerer's: when it changes, the asker starts over
   uint64_t cursor = 0;          // of the request
   uint64_t next = 0;            // ask with this; 0: that was all
   bool in_sync = false;         // the sender is in sync itself
