@@ -5,10 +5,12 @@
 //   ParsedPacket p;
 //   if (auto r = parse_frame(bytes, p); r != ParseResult::ok) { count(r); drop(); }
 //
-// Checked: Ethernet/VLAN (one or two tags), IPv4 (version, IHL, total length, header checksum, options skipped),
-// IPv6 with extension headers (bounded chain), fragments, TCP/UDP lengths and data offset, and TCP/UDP checksums where
-// asked for. Bytes behind the IP total length (padding) are not part of the packet.
-// Threads: pure functions. Ownership: offsets into the caller's bytes.
+// The results stand in the order of the checks, but that a total length beyond the frame (truncated_l3) is looked at
+// after the header's own faults: a packet that is wrong twice has the first. What was found before a check failed is
+// set in the output; from bad_port on that is everything. Checked: Ethernet/VLAN (one or two tags), IPv4 (version, IHL,
+// total length, header checksum, options skipped), IPv6 with extension headers (bounded chain), fragments, TCP/UDP
+// lengths and data offset, and TCP/UDP checksums where asked for. Bytes behind the IP total length (padding) are not
+// part of the packet. Threads: pure functions. Ownership: offsets into the caller's bytes.
 #pragma once
 
 #include <cstdint>
@@ -21,15 +23,16 @@ namespace statecast {
 
 enum class ParseResult : uint8_t {
   ok,
-  not_ip,                // ARP, LLDP, ...: for the port's own handling; ethertype is set
+  not_ip,  // ARP, LLDP, ...: for the port's own handling; ethertype is set
   truncated_l2,
-  truncated_l3,          // shorter than its header or its total length says
+  truncated_l3,  // shorter than its header or its total length says
   bad_ip_version,
-  bad_ip_header_length,
+  bad_ip_header_length,  // IPv4 header below 20 bytes, or longer than the frame
   bad_ip_checksum,
-  bad_ip_length,         // total length shorter than the header
-  bad_extension_header,  // IPv6 chain malformed or longer than the bound
-  bad_fragment,          // offset and length beyond 65,535, tiny first fragment, overlapping flags
+  bad_ip_length,         // total length shorter than the header, or more than 65,535 bytes with it (jumbograms)
+  bad_extension_header,  // IPv6 chain malformed, longer than the bound, or a type 0 routing header with segments left
+  bad_fragment,          // empty, beyond 65,535, not a multiple of 8 before the last, without a whole L4 header in the
+                         // first, or over the TCP flags of the first (RFC 1858)
   truncated_l4,
   bad_l4_length,         // TCP data offset or UDP length that does not fit
   bad_l4_checksum,       // only where ParseChecks asks
@@ -56,11 +59,13 @@ struct ParsedPacket {
   Protocol protocol = Protocol::none;
   uint8_t protocol_number = 0;  // as on the wire, also for unsupported ones
   Fragment fragment = Fragment::none;
-  uint8_t tcp_flags = 0;        // FIN 1, SYN 2, RST 4, PSH 8, ACK 16
+  uint8_t tcp_flags = 0;  // FIN 1, SYN 2, RST 4, PSH 8, ACK 16
   uint8_t icmp_type = 0, icmp_code = 0;
   uint16_t source_port = 0, destination_port = 0;  // host order; 0 where there are none (later fragments)
   // An ICMP error is a packet of the session that it quotes, direction reversed: quoted_l3_offset is where the
-  // quoted IP header starts (0: no quote); protocol and ports above are then those of the quote as it stands there.
+  // quoted IP header starts; protocol and ports above are then those of the quote as it stands there, while
+  // protocol_number stays ICMP's. 0: no error, or none that concerns a session: its quote is too short, is a later
+  // fragment, is neither TCP nor UDP, or does not come from the address that the error goes to.
   uint16_t quoted_l3_offset = 0;
 
   bool is_icmp_error() const { return quoted_l3_offset != 0; }
@@ -73,5 +78,8 @@ ParseResult parse_ip(Bytes packet, ParsedPacket& out, ParseChecks checks = {});
 // Addresses of the packet's own IP header (not of the quote).
 IpAddress source_of(Bytes frame, const ParsedPacket& p);
 IpAddress destination_of(Bytes frame, const ParsedPacket& p);
+// Addresses of the IP header that an ICMP error quotes. REQUIRES: p.is_icmp_error().
+IpAddress quoted_source_of(Bytes frame, const ParsedPacket& p);
+IpAddress quoted_destination_of(Bytes frame, const ParsedPacket& p);
 
 }  // namespace statecast

@@ -2,11 +2,12 @@
 // Classify and identify: a group's ordered rules say which class a packet has and which session it belongs to.
 //
 //   SessionRules rules({{Protocol::tcp, {{443, 443}}, PacketClass::stateful}});
-//   Classified c = rules.classify(frame, parsed, Direction::from_client);
-//   SessionId id = c.id(group);    // the one form under which this packet is looked up
+//   Classified c = rules.classify(frame, parsed, group, Direction::from_client);
+//   c.packet_class;  c.id;         // the one form under which this packet is looked up
 //
-// The first rule that matches wins; a packet that none matches has the class `none` and is dropped. In a stateful
-// rule a TCP SYN (without ACK) is bootstrapping. UDP bootstraps through `admit` (directory's answer "none").
+// The first rule that matches wins; a packet that none matches has the class `none` and is dropped. No rules at all:
+// TCP and UDP are stateful. In a stateful rule a TCP SYN (without ACK, RST, FIN) is bootstrapping, in both directions.
+// UDP bootstraps through `admit` (directory's answer "none"). ICMP is `none` but for errors that quote a session.
 // Threads: immutable after construction. Ownership: value.
 #pragma once
 
@@ -29,8 +30,8 @@ struct PortRange {
 };
 
 struct SessionRule {
-  Protocol protocol = Protocol::none;   // none: any
-  std::vector<PortRange> ports;         // empty: any
+  Protocol protocol = Protocol::none;                // none: any
+  std::vector<PortRange> ports;                      // empty: any
   PacketClass packet_class = PacketClass::stateful;  // stateful or stateless; `none` drops
   auto operator<=>(const SessionRule&) const = default;
 };
@@ -44,7 +45,9 @@ class SessionRules {
  public:
   SessionRules() = default;
   explicit SessionRules(std::vector<SessionRule> rules) : rules_(std::move(rules)) {}
-  // `frame` and `p` as from parse. An ICMP error is classified by its quote, direction reversed.
+  // `frame` and `p` as from parse (result ok). An ICMP error is classified by its quote, direction reversed. A later
+  // fragment has no ports and no ID; a rule for its protocol that names ports leaves it without a class, because the
+  // rules behind must not take what may be this one's (its first fragment is what tells).
   Classified classify(Bytes frame, const ParsedPacket& p, GroupId group, Direction direction) const;
 
  private:

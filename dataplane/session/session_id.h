@@ -7,7 +7,7 @@
 //   tcp6 2      client address 16, server address 16, client port 2, server port 2    40
 //   udp4 3      as tcp4                                                               16
 //   udp6 4      as tcp6                                                               40
-//   (5.. are listed with their fields in docs/wire-format.md)
+//   (5.. stand in the table of session_forms(); docs/wire-format.md has it in prose)
 //
 //   auto id = SessionId::tuple(GroupId{10}, Protocol::tcp, client, server);   // Endpoints
 //   SessionKey key = session_key(id, secret);                                 // 128-bit SipHash
@@ -21,7 +21,9 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "base/address.h"
 #include "base/bytes.h"
@@ -35,15 +37,25 @@ enum class SessionForm : uint8_t {
   tcp6 = 2,
   udp4 = 3,
   udp6 = 4,
-  announced4 = 5,       // tuple without client port (announced data connections), IPv4
-  announced6 = 6,       // the same, IPv6
-  connection_id = 7,    // QUIC destination connection ID
-  spi = 8,              // IPsec SPI and server address
-  verification_tag = 9, // SCTP
-  generic = 10,         // bytes that a group's rules cut out of the payload
-  client4 = 11,         // source address: assignments rather than sessions
-  client6 = 12,         // source /64
+  announced4 = 5,        // tuple without client port (announced data connections), IPv4
+  announced6 = 6,        // the same, IPv6
+  connection_id = 7,     // QUIC destination connection ID
+  spi = 8,               // IPsec SPI and server address
+  verification_tag = 9,  // SCTP
+  generic = 10,          // bytes that a group's rules cut out of the payload
+  client4 = 11,          // source address: assignments rather than sessions
+  client6 = 12,          // source /64
 };
+
+// One row per form: which lengths (of the whole ID) are valid, and what the fields are.
+struct SessionFormRow {
+  SessionForm form;
+  const char* name;  // as in the text of an ID
+  uint8_t shortest, longest;
+  uint8_t step;  // valid lengths are shortest, shortest + step, ...; 0 if there is one only
+  const char* fields;
+};
+std::span<const SessionFormRow> session_forms();
 
 enum class Protocol : uint8_t { none = 0, icmp = 1, tcp = 6, udp = 17, icmp6 = 58 };
 
@@ -55,10 +67,13 @@ struct SessionId {
 
   // TCP or UDP 4-tuple. REQUIRES: both addresses of one family, protocol tcp or udp.
   static SessionId tuple(GroupId group, Protocol protocol, const Endpoint& client, const Endpoint& server);
+  // Any form, from its fields in network order; nullopt where form, length or group do not fit.
+  static std::optional<SessionId> make(GroupId group, SessionForm form, Bytes fields);
   // Checks form, length and group (1..2^24-1); nullopt when these bytes are no session ID.
   static std::optional<SessionId> parse(Bytes bytes);
 
   Bytes bytes() const { return Bytes(raw).first(length); }
+  Bytes fields() const { return length > 4 ? bytes().subspan(4) : Bytes(); }
   SessionForm form() const { return SessionForm(raw[0]); }
   GroupId group() const { return {uint32_t(raw[1]) << 16 | uint32_t(raw[2]) << 8 | raw[3]}; }
   bool operator==(const SessionId&) const = default;
@@ -71,9 +86,10 @@ struct SessionTuple {
 };
 std::optional<SessionTuple> session_tuple(const SessionId& id);
 
-// "web tcp 198.51.100.7:40000 203.0.113.10:443" without the group's name: "10 tcp 198.51.100.7:40000 203.0.113.10:443"
+// "10 tcp 198.51.100.7:40000 203.0.113.10:443" (group, protocol, client, server); the other forms show their fields in
+// hex: "10 spi 00c0ffeecb00710a"; "none" for no session.
 std::string to_string(const SessionId& id);
-// The same text back: "GROUP PROTOCOL CLIENT:PORT SERVER:PORT". nullopt when it is none.
+// The same text back. nullopt when it is none.
 std::optional<SessionId> parse_session_text(std::string_view text);
 
 struct SessionKey {

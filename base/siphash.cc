@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "base/siphash.h"
+
+#include <bit>
+#include <cstring>
+
+namespace statecast {
+
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "words are loaded as they lie in memory");
+
+constexpr uint64_t kInit0 = 0x736f6d6570736575, kInit1 = 0x646f72616e646f6d ^ 0xee;  // 0xee: 128-bit result
+constexpr uint64_t kInit2 = 0x6c7967656e657261, kInit3 = 0x7465646279746573;
+
+#define SC_INLINE [[gnu::always_inline]] inline
+
+SC_INLINE uint64_t load64(const uint8_t* p) {
+  uint64_t v;
+  std::memcpy(&v, p, 8);
+  return v;
+}
+
+// n < 8 bytes, lowest first
+SC_INLINE uint64_t load_short(const uint8_t* p, size_t n) {
+  uint64_t v = 0;
+  for (size_t i = 0; i < n; ++i) v |= uint64_t(p[i]) << (8 * i);
+  return v;
+}
+
+SC_INLINE uint64_t last_word(const uint8_t* message, size_t length) {
+  return uint64_t(length) << 56 | load_short(message + (length & ~size_t(7)), length & 7);
+}
+
+SC_INLINE void sip_round(uint64_t& v0, uint64_t& v1, uint64_t& v2, uint64_t& v3) {
+  v0 += v1, v1 = std::rotl(v1, 13), v1 ^= v0, v0 = std::rotl(v0, 32);
+  v2 += v3, v3 = std::rotl(v3, 16), v3 ^= v2;
+  v0 += v3, v3 = std::rotl(v3, 21), v3 ^= v0;
+  v2 += v1, v1 = std::rotl(v1, 17), v1 ^= v2, v2 = std::rotl(v2, 32);
+}
+
+SC_INLINE void absorb(uint64_t& v0, uint64_t& v1, uint64_t& v2, uint64_t& v3, uint64_t word) {
+  v3 ^= word;
+  sip_round(v0, v1, v2, v3);
+  sip_round(v0, v1, v2, v3);
+  v0 ^= word;
+}
+
+SC_INLINE void finalize(uint64_t v0, uint64_t v1, uint64_t v2, uint64_t v3, uint8_t* out) {
+  v2 ^= 0xee;
+  for (int i = 0; i < 4; ++i) sip_round(v0, v1, v2, v3);
+  uint64_t first = v0 ^ v1 ^ v2 ^ v3;
+  v1 ^= 0xdd;
+  for (int i = 0; i < 4; ++i) sip_round(v0, v1, v2, v3);
+  uint64_t second = v0 ^ v1 ^ v2 ^ v3;
+  std::memcpy(out, &first, 8);
+  std::memcpy(out + 8, &second, 8);
+}
+
+void one_lane(const SipJob& j) {
+  uint64_t k0 = load64(j.key), k1 = load64(j.key + 8);
+  uint64_t v0 = k0 ^ kInit0, v1 = k1 ^ kInit1, v2 = k0 ^ kInit2, v3 = k1 ^ kInit3;
+  const uint8_t* p = j.message;
+  for (size_t words = j.length / 8; words; --words, p += 8) absorb(v0, v1, v2, v3, load64(p));
+  absorb(v0, v1, v2, v3, last_word(j.message, j.length));
+  finalize(v0, v1, v2, v3, j.out);
+}
+
+// With vectors in them, functions have to carry the target themselves: inlining comes after GCC has taken vectors that
+// the function's own target lacks to pieces. So the lanes are a file, once per target.
+#if defined(__x86_64__)
+#define SC_LANES_TARGET gnu::target("avx512f")
+namespace eight {
+constexpr int kLanes = 8, kVectors = 4;
+#include "base/siphash_lanes.inc"
+}  // namespace eight
+#undef SC_LANES_TARGET
+#define SC_LANES_TARGET gnu::target("avx2")
+namespace four {
+constexpr int kLanes = 4, kVectors = 2;
+#include "base/siphash_lanes.inc"
+}  // namespace four
+#undef SC_LANES_TARGET
+#endif
+
+SipLanes detect_lanes() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) return SipLanes::eight;
+  if (__builtin_cpu_supports("avx2")) return SipLanes::four;
+#endif
+  return SipLanes::one;
+}
+
+}  // namespace
+
+SipTag siphash128(SipKey key, Bytes message) {
+  SipTag out;
+  one_lane({key.data(), message.data(), message.size(), out.data()});
+  return out;
+}
+
+SipHasher128::SipHasher128(SipKey key) {
+  uint64_t k0 = load64(key.data()), k1 = load64(key.data() + 8);
+  v0_ = k0 ^ kInit0, v1_ = k1 ^ kInit1, v2_ = k0 ^ kInit2, v3_ = k1 ^ kInit3;
+}
+
+void SipHasher128::update(Bytes part) {
+  const uint8_t* p = part.data();
+  size_t n = part.size();
+  size_t have = length_ & 7;
+  length_ += n;
+  if (have) {
+    size_t take = n < 8 - have ? n : 8 - have;
+    held_ |= load_short(p, take) << (8 * have);
+    p += take, n -= take;
+    if (have + take < 8) return;
+    absorb(v0_, v1_, v2_, v3_, held_);
+    held_ = 0;
+  }
+  for (; n >= 8; p += 8, n -= 8) absorb(v0_, v1_, v2_, v3_, load64(p));
+  held_ = load_short(p, n);
+}
+
+void SipHasher128::finish(uint8_t out[16]) {
+  absorb(v0_, v1_, v2_, v3_, length_ << 56 | held_);
+  finalize(v0_, v1_, v2_, v3_, out);
+}
+
+SipTag SipHasher128::finish() {
+  SipTag out;
+  finish(out.data());
+  return out;
+}
+
+SipLanes best_sip_lanes() {
+  static const SipLanes best = detect_lanes();
+  return best;
+}
+
+void siphash128_many(std::span<const SipJob> jobs, SipLanes lanes) {
+#if defined(__x86_64__)
+  if (lanes == SipLanes::eight) return eight::hash_all(jobs.data(), jobs.size());
+  if (lanes == SipLanes::four) return four::hash_all(jobs.data(), jobs.size());
+#endif
+  for (const SipJob& j : jobs) one_lane(j);
+}
+
+void siphash128_many(std::span<const SipJob> jobs) {
+  siphash128_many(jobs, best_sip_lanes());
+}
+
+}  // namespace statecast
