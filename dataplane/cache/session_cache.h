@@ -2,16 +2,18 @@
 // Session cache: session key -> cache entry, with what is left of its lease in bytes and time. Many readers without
 // locks, one writer.
 //
-//   SessionCache cache({.sessions = 1'000'000});
-//   cache.lookup(keys, bytes, n, now, out);    // a burst: spends the packets' bytes, tells what to do with each
-//   cache.put(key, entry, now);                // writer: from a CacheEvent
+//   auto cache = SessionCache::create({.sessions = 1'000'000, .readers = 2});  // after rte_eal_init
+//   cache->lookup(keys, bytes, n, now, out);    // a burst: spends the packets' bytes, tells what to do with each
+//   cache->put(key, entry, now);                // writer: from a CacheEvent
 //
-// On rte_hash (RW_CONCURRENCY_LF, RCU by rte_rcu_qsbr) with one 64-bit word per entry that packets change by atomics
-// only: {destination, bytes left, coarse expiry rounded down, flags}. Version, owner and grant lie in a cold array by
-// slot number.
-// Bound: bytes passed <= bytes granted + one burst (32 packets) per core.
-// Threads: lookup() from registered readers (worker threads); put(), remove(), sweep() from the control thread only.
-// Readers call quiescent() once a burst. Ownership: owns its table.
+// On rte_hash (RW_CONCURRENCY_LF, reclamation by rte_rcu_qsbr) with one 64-bit word per entry that packets change by
+// atomics only: {destination, coarse expiry rounded down, flags, bytes left}. Version, group and what else only the
+// writer needs lie in a cold array by slot number.
+// Bound: a packet passes only if all its bytes are left, so that bytes passed never exceed bytes granted (the design
+// would allow one burst per core more).
+// Threads: lookup() and quiescent() from registered readers (workers), each with its own number; everything else from
+// the one writer (control thread); stats() from anywhere. Readers call quiescent() once a burst, also an empty one.
+// Ownership: owns its table.
 #pragma once
 
 #include <cstdint>
@@ -33,14 +35,17 @@ struct CacheEntry {
   MemberId member;
   GroupId group;
   Version version;
-  Instant ends{};                        // lease time
-  uint64_t bytes = UINT64_MAX;           // UINT64_MAX: no bound
+  Instant ends{};               // lease time, the safety margin already taken off
+  uint64_t bytes = UINT64_MAX;  // granted; UINT64_MAX: no bound; 0: no bytes to be had until `ends` or a renewal
+  // target drop only. false: a revocation; nothing lifts it but its end and Tombstones::lift. true: a removal
+  // tombstone, which a lease of a newer version passes.
+  bool removed = false;
 };
 
 enum class CacheVerdict : uint8_t {
   miss,         // nothing known: ask
   forward,      // to `member`; its bytes are spent
-  stateless,    // handle without state
+  stateless,    // handle without state; its bytes are spent
   drop,         // revoked or removed: DROP entry
   spent,        // live, but its bytes are spent: drop until refreshed
   expired,      // time ended: ask
@@ -55,39 +60,65 @@ struct CacheHit {
 };
 
 struct SessionCacheOptions {
-  uint32_t sessions = 1'000'000;
-  uint32_t negative = 65'536;
+  uint32_t sessions = 1'000'000;  // leases, tombstones, unavailable owners
+  uint32_t negative = 65'536;     // negative entries, in a space of their own
   uint32_t readers = 1;
-  Instant zero{};  // start of the coarse clock
+  Instant zero{};             // start of the coarse clock
+  Duration floor_time = 10s;  // how long a purge keeps older leases out: the longest lease cap
+  uint64_t seed = 1;          // of the samples that eviction draws
 };
+
+// What a purge does to a DROP entry: a member's `not mine` must not lift a tombstone, the directory's word does.
+enum class Tombstones : uint8_t { lift, keep };
+
+inline constexpr size_t kCacheBurstMax = 64;
 
 class SessionCache {
  public:
+  // REQUIRES: rte_eal_init done. Works without huge pages.
   static Result<std::unique_ptr<SessionCache>> create(const SessionCacheOptions& options);
   ~SessionCache();
 
-  // n <= 64. `bytes[i]`: inner packet's IP length, spent where the verdict is forward or stateless.
+  // n <= 64. `bytes[i]`: inner packet's IP length, spent where the verdict is forward or stateless. 0 only looks: it
+  // neither spends nor asks again.
   void lookup(const SessionKey keys[], const uint32_t bytes[], size_t n, Instant now, CacheHit out[]);
   void register_reader(unsigned reader);
+  void unregister_reader(unsigned reader);
   void quiescent(unsigned reader);
 
-  // Adds or renews. A version older than the entry's is ignored (false). A renewal sets the time and *adds* the bytes
-  // to what is left. When full: replaces an expired entry, else the one with the lowest recent rate of a sample.
+  // Adds or renews; false if the entry was not taken: it is over, older than what stands there, or there is no room.
+  //   - A version older than a live entry's is ignored. Versions of two members compare by term alone.
+  //   - A renewal (same destination) *adds* the bytes to what is left, and the time ends at the later of the two, or
+  //     at the new one if the version is newer. Another destination replaces both. After its end nothing is left.
+  //   - A revocation stands over every lease; a removal tombstone over those that are not newer. `negative` gives way
+  //     to everything and displaces nothing live.
+  // When full: an expired entry makes room, else the one with the lowest recent rate of a sample, groups beyond their
+  // fair share first; never a tombstone that lasts.
   bool put(const SessionKey& key, const CacheEntry& entry, Instant now);
-  // Member's or directory's word: what remains is `ends`; used by purge (drop if version is not newer than `version`).
-  bool remove_if_not_newer(const SessionKey& key, const Version& version);
+  // Drops the entry if its version is not newer than `version`, and keeps older leases out for `floor_time` (an answer
+  // that was on its way when the purge overtook it). True if something was dropped.
+  bool remove_if_not_newer(const SessionKey& key, const Version& version, Instant now,
+                           Tombstones tombstones = Tombstones::lift);
   bool remove_negative(const SessionKey& key);
+  // On ask_again, before asking: true if the entry still had granted bytes in reserve (a grant beyond the word's field
+  // of 1 GiB) and goes on with those.
+  bool refill(const SessionKey& key, Instant now);
+
   std::optional<CacheEntry> find(const SessionKey& key, Instant now) const;  // for the command line; bytes = left
-  // Frees what has been over for a while; looks at up to `count` entries, going round. Returns how many it freed.
+  // Frees what is over; looks at up to `count` slots, going round. Returns how many it freed. The coarse clock comes
+  // round after 36 minutes; should no round of sweeps end within half of that (a long pause of the process), lookups
+  // treat every entry as expired until one does.
   size_t sweep(size_t count, Instant now);
-  // A group or member that was removed by reload, for the control thread's list.
   void for_each(const std::function<void(const SessionKey&, const CacheEntry&)>& f, Instant now) const;
 
-  struct Stats { uint64_t entries, negative, evicted, insert_failed; };
+  struct Stats {
+    uint64_t entries, negative, evicted, insert_failed;
+  };
   Stats stats() const;
 
  private:
   struct State;
+  explicit SessionCache(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 
