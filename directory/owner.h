@@ -2,19 +2,25 @@
 // Owner: a member's side of the directory. Inserts, renews, refreshes, removes and revokes the sessions of one agent;
 // retries elsewhere after max(100 ms, 2 x RTT), then with back-off; keeps versions and handles.
 //
-//   owner.insert({.id = id, .ingress = p1, .packet = synack, .born_new = true}, now);
+//   owner.insert({.id = id, .born_new = true, .ingress = p1, .packet = synack}, now);
 //   owner.on_message(from, bytes, now);                     // InsertAnswer, RequestAnswer, RefreshAnswer, Notice
 //   for (OwnerEvent e; owner.next_event(e);) ...
+//   for (DirectoryOutput o; owner.next_output(o);) send(o);  // after the events: an Ack says that they are enforced
 //
 // Threads: one. Ownership: owns its session table; `packet` is copied.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
-#include <memory>
+#include <map>
 #include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "base/rng.h"
 #include "base/units.h"
 #include "directory/messages.h"
 #include "directory/view.h"
@@ -23,74 +29,184 @@ namespace statecast {
 
 struct OwnerEvent {
   enum class Kind : uint8_t {
-    inserted,        // W replicas hold it (or degraded, accepted)
-    busy,            // another owner's insert is under way; given up after three tries: wait for the kernel's next SYN/ACK
-    conflict,        // another owner holds it (record.member), or a tombstone stands there (record.state)
-    refused,         // the directory does not take it now
-    revoked,         // a tombstone stands at this session: enforce it
-    superseded,      // the directory took it from us (removed, or another owner): we own it no longer
-    stored,          // request: W replicas have the tombstone
-    silent,          // request: owner, replicas and holders have acknowledged
-    done,            // request: remove or unrevoke carried out
-    failed,          // request: denied, not found, or nobody answered (`failed_status`)
+    inserted,    // W replicas hold it (or fewer, accepted: `degraded`)
+    busy,        // another owner's insert is under way; given up after three tries: wait for the kernel's next SYN/ACK
+    conflict,    // another owner holds it (record.member), or a tombstone stands there (record.state)
+    refused,     // the directory does not take it now
+    revoked,     // a tombstone stands at this session: enforce it
+    superseded,  // the directory took it from us (removed, or another owner): we own it no longer
+    stored,      // request: W replicas have the tombstone
+    silent,      // request: owner, replicas and holders have acknowledged
+    done,        // request: remove or unrevoke carried out
+    failed,      // request: denied, not found, or nobody answered (`failed_status`)
+    lifted,      // somebody else has lifted the tombstone of this session: enforce it no longer
   };
   Kind kind = Kind::inserted;
   SessionId id;
-  uint32_t request = 0;              // as returned by remove, revoke, unrevoke
-  std::optional<Record> record;      // conflict
+  uint32_t request = 0;          // as returned by remove, revoke, unrevoke
+  std::optional<Record> record;  // conflict
   RequestAnswer::Status failed_status = RequestAnswer::Status::ok;
-  uint32_t remaining_ms = 0;         // of a tombstone
+  uint32_t remaining_ms = 0;  // of a tombstone
+  bool degraded = false;      // inserted, done: fewer than W copies
+  uint8_t copies = 0;         // inserted, stored, done: as the answer said
 };
+const char* to_string(OwnerEvent::Kind k);
 
 struct OwnerOptions {
   MemberId self;
   uint32_t incarnation = 1;  // kept on disk by the agent, raised at each start
   View view;                 // proxies of the file; placement is unknown to members (no group secret): any proxy relays
-  std::function<bool(ProxyId)> reachable;
+  std::function<bool(ProxyId)> reachable;  // empty: all are
+  std::function<Duration(ProxyId)> rtt;    // empty: unknown, taken as 0
   Duration half_open_lifetime = 10s;
   Duration established_lifetime = 60s;
   Duration closing_lifetime = 60s;
   Duration refresh_period = 15s;
+  size_t sessions_max = 4'000'000;  // more are `refused`
 };
 
 struct OwnerInsert {
   SessionId id;
-  bool established = false;       // else half-open
+  bool established = false;  // else half-open
   bool born_new = false;
-  ProxyId ingress;                // 0: plain insert
-  ProxyId replica_hint;           // 0: none; saves the relay's hop
-  Bytes packet;                   // SYN/ACK to release through `ingress`
+  ProxyId ingress;       // 0: plain insert
+  ProxyId replica_hint;  // 0: none; saves the relay's hop
+  Bytes packet;          // SYN/ACK to release through `ingress`
   uint64_t bucket_bytes = kUnlimitedBytes;
+};
+
+struct OwnerCounters {
+  uint64_t inserts = 0;   // new or renewed, first sends
+  uint64_t retries = 0;   // of any request, sent again
+  uint64_t degraded = 0;  // inserts accepted with fewer than W copies
+  uint64_t busy = 0, conflicts = 0, refused = 0;
+  uint64_t refreshes = 0;      // messages
+  uint64_t inserted_anew = 0;  // because a replica did not know the handle
+  uint64_t refresh_unanswered = 0;
+  uint64_t notices = 0;
 };
 
 class Owner {
  public:
   Owner(OwnerOptions options, uint64_t seed);
-  ~Owner();
 
-  // Also renews: an insert of a session that is ours already raises its counter (a SYN/ACK retransmission).
+  // Also renews: an insert of a session that is ours already raises its counter (a SYN/ACK retransmission). The bucket
+  // of a session that is ours stays as it is; set_bucket changes it.
   void insert(const OwnerInsert& insert, Instant now);
-  void establish(const SessionId& id, Instant now);                       // the handshake is complete: extend
-  void set_bucket(const SessionId& id, uint64_t bytes, Instant now);      // refresh now, with a new bucket
-  void close(const SessionId& id, Instant now);                           // the kernel has ended it: closing
-  uint32_t remove(const SessionId& id, Instant now);                      // tombstone; request number
+  void establish(const SessionId& id, Instant now);                   // the handshake is complete: extend
+  void set_bucket(const SessionId& id, uint64_t bytes, Instant now);  // refresh now, with a new bucket
+  void close(const SessionId& id, Instant now);                       // the kernel has ended it: closing
+  uint32_t remove(const SessionId& id, Instant now);                  // tombstone; request number
   uint32_t revoke(const SessionId& id, Duration duration, Instant now);
   uint32_t unrevoke(const SessionId& id, Instant now);
 
   bool on_message(NodeId from, Bytes message, Instant now);  // true if it was one for an owner and well-formed
   void on_deadline(Instant now);
-  Instant next_deadline() const;
+  Instant next_deadline() const;  // Instant::max(): none
   bool next_output(DirectoryOutput& out);
   bool next_event(OwnerEvent& out);
 
-  size_t size() const;
-  bool owns(const SessionId& id) const;  // inserted or being inserted
-  struct Listed { SessionId id; RecordState state; Version version; std::vector<ProxyId> replicas; bool acknowledged; };
-  std::vector<Listed> list() const;
+  size_t size() const { return sessions_.size(); }
+  bool owns(const SessionId& id) const { return handles_.contains(id); }            // inserted or being inserted
+  bool is_revoked(const SessionId& id) const { return revoked_ids_.contains(id); }  // as far as this agent knows
+  const OwnerCounters& counters() const { return counters_; }
+  struct Listed {
+    SessionId id;
+    RecordState state;
+    Version version;
+    std::vector<ProxyId> replicas;
+    bool acknowledged;
+  };
+  std::vector<Listed> list() const;  // by handle
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  struct Session {
+    SessionId id;
+    RecordState state = RecordState::half_open;
+    Version version;
+    Version acknowledged_version;
+    uint64_t bucket_bytes = kUnlimitedBytes;
+    uint64_t bucket_counter = 0;
+    bool acknowledged = false;
+    std::vector<ProxyId> replicas;
+    uint32_t request = 0;              // of the insert that is out; 0: none
+    std::optional<Instant> ends;       // half-open and closing: forgotten then
+    std::optional<Instant> refreshes;  // established and acknowledged
+  };
+  // A request that is out until it is answered.
+  struct Pending {
+    enum class Kind : uint8_t { insert, refresh, remove, revoke, unrevoke };
+    Kind kind = Kind::insert;
+    MessageBody body;             // the same at each send (but for what is left of a revocation)
+    std::vector<uint8_t> packet;  // owned bytes of an Insert's packet
+    SessionId id;
+    uint32_t handle = 0;  // insert
+    ProxyId hint;         // insert: tried first
+    ProxyId to;           // the last one it went to; refresh: the replica
+    unsigned sends = 0, turned_away = 0, busy = 0;
+    bool quiet = false;         // insert: nobody waits for `inserted`
+    bool stored = false;        // revoke
+    bool told_refused = false;  // insert: `refused` was emitted
+    bool withdrawn = false;     // insert: waits, then goes out as a new one
+    Instant due{};
+    std::optional<Instant> gives_up;
+  };
+  enum class TimerKind : uint8_t { pending, session, refresh, revoked };
+  struct Timer {
+    Instant at;
+    TimerKind kind;
+    uint32_t number;  // request or handle
+    auto operator<=>(const Timer&) const = default;
+  };
+  struct Revocation {
+    SessionId id;
+    Instant ends;
+  };
+  struct StartInsert {
+    bool born_new = false, quiet = false;
+    ProxyId ingress, hint;
+    Bytes packet;
+  };
+
+  Session* find(const SessionId& id);
+  void start_insert(uint32_t handle, Session& s, const StartInsert& how, Instant now);
+  void set_lifetime(uint32_t handle, Session& s, Instant now);
+  uint32_t add_request(Pending p, Instant now);
+  void send(uint32_t request, Pending& p, Instant now);
+  ProxyId choose(const Pending& p) const;
+  Duration patience(const Pending& p);
+  void schedule(uint32_t request, Pending& p, Instant due);
+  void drop_pending(uint32_t request);
+  void forget(uint32_t handle);
+  void mark_revoked(const SessionId& id, uint32_t handle, Instant ends);
+  void lift(uint32_t handle);
+  void emit(OwnerEvent event) { events_.push_back(std::move(event)); }
+
+  void on_insert_answer(uint32_t request, Pending& p, const InsertAnswer& a, Instant now);
+  void on_request_answer(uint32_t request, Pending& p, const RequestAnswer& a, Instant now);
+  void on_refresh_answer(const RefreshAnswer& a, Instant now);
+  void resend_revocations(Instant now);
+  void on_notice(const Notice& n, Instant now);
+  void on_pending_due(uint32_t request, Instant now);
+  void refresh_due(Instant now);
+  void refresh(ProxyId replica, std::vector<Refresh::Entry> entries, Instant now);
+  bool reachable(ProxyId p) const { return !options_.reachable || options_.reachable(p); }
+
+  OwnerOptions options_;
+  Rng rng_;
+  uint64_t counter_ = 0;
+  uint32_t next_handle_;
+  uint32_t next_request_;
+  std::map<uint32_t, Session> sessions_;  // by handle
+  std::unordered_map<SessionId, uint32_t> handles_;
+  std::map<uint32_t, Pending> pending_;  // by request
+  std::map<uint32_t, Revocation> revoked_;
+  std::unordered_map<SessionId, uint32_t> revoked_ids_;
+  std::optional<Instant> revocations_resent_;
+  std::set<Timer> timers_;
+  std::deque<DirectoryOutput> outputs_;
+  std::deque<OwnerEvent> events_;
+  OwnerCounters counters_;
 };
 
 }  // namespace statecast

@@ -1,0 +1,591 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Every request is a Pending until it is answered: sent to one proxy, after max(100 ms, 2 x RTT) to the next, then with
+// back-off. Its number and content stay the same, so that a second copy changes nothing. The timers:
+//   pending   a request was not answered, or a withdrawn insert's random wait is over
+//   session   a half-open or closing session's time is over: forgotten, as its record ends by itself
+//   refresh   an established session's 15 s are over; those due soon go along, so that datagrams are full
+//   revoked   a tombstone ends
+#include "directory/owner.h"
+
+#include <algorithm>
+
+namespace statecast {
+
+namespace {
+
+constexpr Duration kRetryMin = 100ms;  // design, "Functions"
+constexpr Duration kBackOffMax = 5s;
+constexpr Duration kBusyUnit = 50ms;  // design, "Ownership and versions"
+constexpr unsigned kBusyTries = 3;
+constexpr Duration kRefusedWait = 1s;       // an established session that was refused tries again
+constexpr Duration kSilentPoll = 1s;        // stored, not yet silent: asks again, should the answer have been lost
+constexpr Duration kRequestPatience = 60s;  // remove, unrevoke
+constexpr unsigned kRefreshSends = 3;       // then the next period is the next try
+constexpr Duration kRefreshAhead = 250ms;   // refreshes due within this go along
+constexpr uint32_t kRevokedDefaultMs = 600'000;
+constexpr uint64_t kCounterMask = (1ull << 40) - 1;
+
+uint32_t wire_ms(Duration d) {
+  return static_cast<uint32_t>(std::clamp<int64_t>(to_ms(d), 0, UINT32_MAX));
+}
+
+}  // namespace
+
+const char* to_string(OwnerEvent::Kind k) {
+  switch (k) {
+    case OwnerEvent::Kind::inserted: return "inserted";
+    case OwnerEvent::Kind::busy: return "busy";
+    case OwnerEvent::Kind::conflict: return "conflict";
+    case OwnerEvent::Kind::refused: return "refused";
+    case OwnerEvent::Kind::revoked: return "revoked";
+    case OwnerEvent::Kind::superseded: return "superseded";
+    case OwnerEvent::Kind::stored: return "stored";
+    case OwnerEvent::Kind::silent: return "silent";
+    case OwnerEvent::Kind::done: return "done";
+    case OwnerEvent::Kind::failed: return "failed";
+    case OwnerEvent::Kind::lifted: return "lifted";
+  }
+  return "unknown";
+}
+
+// Handles and requests start at random, so that a late message to an earlier incarnation names nothing of this one.
+Owner::Owner(OwnerOptions options, uint64_t seed)
+    : options_(std::move(options)),
+      rng_(seed),
+      next_handle_(static_cast<uint32_t>(rng_.next())),
+      next_request_(static_cast<uint32_t>(rng_.next())) {}
+
+// --- what the agent calls ---
+
+void Owner::insert(const OwnerInsert& insert, Instant now) {
+  if (auto at = revoked_ids_.find(insert.id); at != revoked_ids_.end()) {
+    return emit({.kind = OwnerEvent::Kind::revoked,
+                 .id = insert.id,
+                 .remaining_ms = wire_ms(revoked_.at(at->second).ends - now)});
+  }
+  Session* s = find(insert.id);
+  if (!s) {
+    if (sessions_.size() >= options_.sessions_max) {
+      ++counters_.refused;
+      return emit({.kind = OwnerEvent::Kind::refused, .id = insert.id});
+    }
+    uint32_t handle = ++next_handle_;
+    handles_[insert.id] = handle;
+    s = &sessions_[handle];
+    s->id = insert.id;
+    s->bucket_bytes = insert.bucket_bytes;
+    s->bucket_counter = counter_ + 1;
+  }
+  // A late copy of the SYN/ACK does not take an established session back.
+  bool established = insert.established || s->state == RecordState::established;
+  s->state = established ? RecordState::established : RecordState::half_open;
+  start_insert(
+      handles_.at(insert.id), *s,
+      {.born_new = insert.born_new, .ingress = insert.ingress, .hint = insert.replica_hint, .packet = insert.packet},
+      now);
+}
+
+void Owner::establish(const SessionId& id, Instant now) {
+  Session* s = find(id);
+  if (!s || s->state == RecordState::established) return;
+  s->state = RecordState::established;
+  start_insert(handles_.at(id), *s, {}, now);
+}
+
+void Owner::close(const SessionId& id, Instant now) {
+  Session* s = find(id);
+  if (!s || s->state == RecordState::closing) return;
+  s->state = RecordState::closing;
+  start_insert(handles_.at(id), *s, {.quiet = true}, now);
+}
+
+void Owner::set_bucket(const SessionId& id, uint64_t bytes, Instant now) {
+  Session* s = find(id);
+  if (!s) return;
+  s->version.counter = s->bucket_counter = ++counter_ & kCounterMask;
+  s->bucket_bytes = bytes;
+  uint32_t handle = handles_.at(id);
+  if (!s->acknowledged || s->request != 0) return start_insert(handle, *s, {}, now);
+  for (ProxyId p : s->replicas) refresh(p, {{handle, s->bucket_counter, bytes}}, now);
+}
+
+uint32_t Owner::remove(const SessionId& id, Instant now) {
+  Version version{0, options_.incarnation, ++counter_ & kCounterMask};
+  Pending p{.kind = Pending::Kind::remove, .id = id, .gives_up = now + kRequestPatience};
+  if (Session* s = find(id)) {
+    version.term = s->version.term;
+    if (!s->replicas.empty()) p.hint = s->replicas.front();
+    forget(handles_.at(id));
+  }
+  p.body = Remove{id, version};
+  return add_request(std::move(p), now);
+}
+
+uint32_t Owner::revoke(const SessionId& id, Duration duration, Instant now) {
+  Pending p{.kind = Pending::Kind::revoke, .id = id, .gives_up = now + duration};
+  uint32_t handle = 0;
+  if (Session* s = find(id)) {
+    handle = handles_.at(id);
+    if (!s->replicas.empty()) p.hint = s->replicas.front();
+    forget(handle);
+  }
+  mark_revoked(id, handle, now + duration);
+  p.body = Revoke{.id = id, .group = id.group(), .duration_ms = wire_ms(duration)};
+  return add_request(std::move(p), now);
+}
+
+uint32_t Owner::unrevoke(const SessionId& id, Instant now) {
+  return add_request({.kind = Pending::Kind::unrevoke,
+                      .body = Unrevoke{.id = id, .group = id.group()},
+                      .id = id,
+                      .gives_up = now + kRequestPatience},
+                     now);
+}
+
+std::vector<Owner::Listed> Owner::list() const {
+  std::vector<Listed> out;
+  out.reserve(sessions_.size());
+  for (const auto& [handle, s] : sessions_) out.push_back({s.id, s.state, s.version, s.replicas, s.acknowledged});
+  return out;
+}
+
+// --- sessions ---
+
+Owner::Session* Owner::find(const SessionId& id) {
+  auto at = handles_.find(id);
+  return at == handles_.end() ? nullptr : &sessions_.at(at->second);
+}
+
+// A new message about the session, with a new version; takes the place of the one that may be out.
+void Owner::start_insert(uint32_t handle, Session& s, const StartInsert& how, Instant now) {
+  drop_pending(s.request);
+  s.version.incarnation = options_.incarnation;
+  s.version.counter = ++counter_ & kCounterMask;
+  set_lifetime(handle, s, now);
+  Duration lifetime = s.state == RecordState::established ? options_.established_lifetime
+                      : s.state == RecordState::closing   ? options_.closing_lifetime
+                                                          : options_.half_open_lifetime;
+  Pending p{.kind = Pending::Kind::insert, .id = s.id, .handle = handle, .hint = how.hint, .quiet = how.quiet};
+  p.packet.assign(how.packet.begin(), how.packet.end());
+  p.body = Insert{.id = s.id,
+                  .state = s.state,
+                  .target = Target::member,
+                  .member = options_.self,
+                  .version = s.version,
+                  .handle = handle,
+                  .lifetime_ms = wire_ms(lifetime),
+                  .bucket_bytes = s.bucket_bytes,
+                  .bucket_counter = s.bucket_counter,
+                  .born_new = how.born_new,
+                  .ingress = how.ingress};
+  ++counters_.inserts;
+  s.request = add_request(std::move(p), now);
+}
+
+void Owner::set_lifetime(uint32_t handle, Session& s, Instant now) {
+  if (s.ends) timers_.erase({*s.ends, TimerKind::session, handle});
+  s.ends.reset();
+  if (s.state == RecordState::half_open) s.ends = now + options_.half_open_lifetime;
+  if (s.state == RecordState::closing) s.ends = now + options_.closing_lifetime;
+  if (s.ends) timers_.insert({*s.ends, TimerKind::session, handle});
+  if (s.state != RecordState::established && s.refreshes) {
+    timers_.erase({*s.refreshes, TimerKind::refresh, handle});
+    s.refreshes.reset();
+  }
+}
+
+void Owner::forget(uint32_t handle) {
+  auto at = sessions_.find(handle);
+  if (at == sessions_.end()) return;
+  Session& s = at->second;
+  drop_pending(s.request);
+  if (s.ends) timers_.erase({*s.ends, TimerKind::session, handle});
+  if (s.refreshes) timers_.erase({*s.refreshes, TimerKind::refresh, handle});
+  handles_.erase(s.id);
+  sessions_.erase(at);
+}
+
+// From here on no insert and no refresh of the session goes out.
+void Owner::mark_revoked(const SessionId& id, uint32_t handle, Instant ends) {
+  if (auto old = revoked_ids_.find(id); old != revoked_ids_.end()) {
+    if (handle == 0) handle = old->second;
+    lift(old->second);
+  }
+  if (handle == 0) handle = ++next_handle_;
+  revoked_[handle] = {id, ends};
+  revoked_ids_[id] = handle;
+  timers_.insert({ends, TimerKind::revoked, handle});
+}
+
+void Owner::lift(uint32_t handle) {
+  auto at = revoked_.find(handle);
+  if (at == revoked_.end()) return;
+  timers_.erase({at->second.ends, TimerKind::revoked, handle});
+  revoked_ids_.erase(at->second.id);
+  revoked_.erase(at);
+}
+
+// --- requests ---
+
+uint32_t Owner::add_request(Pending p, Instant now) {
+  do ++next_request_;
+  while (next_request_ == 0 || pending_.contains(next_request_));
+  Pending& stored = pending_.emplace(next_request_, std::move(p)).first->second;
+  if (auto* i = std::get_if<Insert>(&stored.body)) i->packet = stored.packet;
+  send(next_request_, stored, now);
+  return next_request_;
+}
+
+void Owner::send(uint32_t request, Pending& p, Instant now) {
+  // Who has stored a tombstone knows best whether it is silent; others are asked now and then, should it be gone.
+  bool stay = p.kind == Pending::Kind::refresh || (p.stored && p.sends % 3 != 0 && reachable(p.to));
+  if (!stay) p.to = choose(p);
+  if (auto* r = std::get_if<Revoke>(&p.body)) r->duration_ms = wire_ms(*p.gives_up - now);
+  if (p.sends++ > 0) ++counters_.retries;
+  // With nobody in reach it waits; what is sent to nobody costs nothing.
+  if (p.to.value != 0) {
+    MessageHeader header{
+        .request = request, .origin = NodeId::member(options_.self), .hops = 0, .view = options_.view.id()};
+    outputs_.push_back({NodeId::proxy(p.to), encode(header, p.body)});
+  }
+  schedule(request, p, now + patience(p));
+}
+
+// The hint, then the ingress proxy, then replicas, then the others, from another one on for each session; each send
+// takes the next.
+ProxyId Owner::choose(const Pending& p) const {
+  std::vector<ProxyId> candidates;
+  auto add = [&](ProxyId id) {
+    if (id.value != 0 && reachable(id) && std::find(candidates.begin(), candidates.end(), id) == candidates.end())
+      candidates.push_back(id);
+  };
+  add(p.hint);
+  if (auto* i = std::get_if<Insert>(&p.body)) add(i->ingress);
+  if (auto s = sessions_.find(p.handle); s != sessions_.end())
+    for (ProxyId id : s->second.replicas) add(id);
+  auto nodes = options_.view.nodes();
+  for (size_t i = 0; i < nodes.size(); ++i) add(nodes[(i + p.handle) % nodes.size()].id);
+  return candidates.empty() ? ProxyId{} : candidates[(p.sends + p.turned_away) % candidates.size()];
+}
+
+// How long a request waits for its answer: max(100 ms, 2 x RTT), doubled with each send, a quarter of it at random so
+// that many do not come back as one.
+Duration Owner::patience(const Pending& p) {
+  if (p.stored) return kSilentPoll;
+  Duration base = std::max<Duration>(kRetryMin, options_.rtt ? 2 * options_.rtt(p.to) : Duration{});
+  if (p.sends <= 1) return base;
+  Duration wait = std::min<Duration>(base * (1 << std::min(p.sends - 1, 10u)), kBackOffMax);
+  return wait * 3 / 4 + Duration(rng_.below(static_cast<uint64_t>((wait / 4).count()) + 1));
+}
+
+void Owner::schedule(uint32_t request, Pending& p, Instant due) {
+  timers_.erase({p.due, TimerKind::pending, request});
+  p.due = due;
+  timers_.insert({due, TimerKind::pending, request});
+}
+
+void Owner::drop_pending(uint32_t request) {
+  auto at = pending_.find(request);
+  if (at == pending_.end()) return;
+  timers_.erase({at->second.due, TimerKind::pending, request});
+  if (auto s = sessions_.find(at->second.handle); s != sessions_.end() && s->second.request == request)
+    s->second.request = 0;
+  pending_.erase(at);
+}
+
+// --- answers ---
+
+bool Owner::on_message(NodeId from, Bytes message, Instant now) {
+  if (!from.is_proxy()) return false;
+  auto m = decode(message);
+  if (!m) return false;
+  if (auto* n = std::get_if<Notice>(&m->body)) {
+    on_notice(*n, now);
+    MessageHeader answer{
+        .request = m->header.request, .origin = m->header.origin, .hops = 0, .view = options_.view.id()};
+    outputs_.push_back({from, encode(answer, Ack{})});
+    return true;
+  }
+  auto* inserted = std::get_if<InsertAnswer>(&m->body);
+  auto* requested = std::get_if<RequestAnswer>(&m->body);
+  auto* refreshed = std::get_if<RefreshAnswer>(&m->body);
+  if (!inserted && !requested && !refreshed) return false;
+  auto at = pending_.find(m->header.request);
+  if (at == pending_.end() || m->header.origin != NodeId::member(options_.self)) return true;  // late: answered already
+  Pending& p = at->second;
+  using Kind = Pending::Kind;
+  if (inserted && p.kind == Kind::insert) {
+    on_insert_answer(at->first, p, *inserted, now);
+  } else if (requested && p.kind != Kind::insert && p.kind != Kind::refresh) {
+    on_request_answer(at->first, p, *requested, now);
+  } else if (refreshed && p.kind == Kind::refresh) {
+    drop_pending(at->first);
+    on_refresh_answer(*refreshed, now);
+  }
+  return true;
+}
+
+void Owner::on_insert_answer(uint32_t request, Pending& p, const InsertAnswer& a, Instant now) {
+  if (p.withdrawn) return;
+  const uint32_t handle = p.handle;
+  Session& s = sessions_.at(handle);
+  OwnerEvent event{.id = s.id, .copies = a.copies};
+  using Status = InsertAnswer::Status;
+  switch (a.status) {
+    case Status::ok:
+    case Status::degraded: {
+      event.kind = OwnerEvent::Kind::inserted;
+      event.degraded = a.status == Status::degraded;
+      counters_.degraded += event.degraded;
+      s.acknowledged = true;
+      s.version.term = std::max(s.version.term, a.version.term);
+      s.acknowledged_version = s.version;
+      if (!a.replicas.empty()) s.replicas = a.replicas;
+      if (s.state == RecordState::established && !s.refreshes) {
+        s.refreshes = now + options_.refresh_period;
+        timers_.insert({*s.refreshes, TimerKind::refresh, handle});
+      }
+      bool quiet = p.quiet;
+      drop_pending(request);
+      if (!quiet) emit(event);
+      return;
+    }
+    case Status::busy:
+      ++counters_.busy;
+      if (++p.busy > kBusyTries) {
+        event.kind = OwnerEvent::Kind::busy;
+        forget(handle);
+        return emit(event);
+      }
+      // Withdrawn; a late copy of this version is refused, so the next try is a new one.
+      p.withdrawn = true;
+      return schedule(request, p,
+                      now + Duration(rng_.below(static_cast<uint64_t>((kBusyUnit * (1 << p.busy)).count()))));
+    case Status::conflict:
+      ++counters_.conflicts;
+      event.kind = OwnerEvent::Kind::conflict;
+      event.record = a.record;
+      if (a.record) event.remaining_ms = a.record->remaining_ms;
+      forget(handle);
+      return emit(event);
+    case Status::refused:
+      ++counters_.refused;
+      event.kind = OwnerEvent::Kind::refused;
+      if (!p.quiet && !p.told_refused) emit(event);
+      p.told_refused = true;
+      // The kernel's next SYN/ACK is the next try of a half-open session. An established one has no other than this.
+      if (s.state != RecordState::established) return drop_pending(request);
+      p.withdrawn = true;
+      return schedule(request, p,
+                      now + kRefusedWait + Duration(rng_.below(static_cast<uint64_t>(kRefusedWait.count()))));
+    case Status::try_again:
+      if (++p.turned_away <= options_.view.nodes().size()) send(request, p, now);
+      return;
+  }
+}
+
+void Owner::on_request_answer(uint32_t request, Pending& p, const RequestAnswer& a, Instant now) {
+  OwnerEvent event{.id = p.id, .request = request, .copies = a.copies};
+  using Status = RequestAnswer::Status;
+  const bool revoke = p.kind == Pending::Kind::revoke;
+  switch (a.status) {
+    case Status::ok:
+    case Status::degraded:
+      // Of a revocation with fewer than W copies nothing is promised: it is asked for again until they are there.
+      if (revoke) return;
+      event.kind = OwnerEvent::Kind::done;
+      event.degraded = a.status == Status::degraded;
+      break;
+    case Status::stored:
+    case Status::silent:
+      if (!revoke) return;
+      if (p.quiet) return drop_pending(request);
+      if (!p.stored) {
+        p.stored = true;
+        event.kind = OwnerEvent::Kind::stored;
+        emit(event);
+        schedule(request, p, now + kSilentPoll);
+      }
+      if (a.status == Status::stored) return;
+      event.kind = OwnerEvent::Kind::silent;
+      break;
+    case Status::denied:
+    case Status::not_found:
+      event.kind = OwnerEvent::Kind::failed;
+      event.failed_status = a.status;
+      break;
+    case Status::try_again:
+      if (++p.turned_away <= options_.view.nodes().size()) send(request, p, now);
+      return;
+  }
+  // Lifted by us, or not there: either way the directory holds no tombstone that we would enforce.
+  if (p.kind == Pending::Kind::unrevoke && a.status != Status::denied)
+    if (auto r = revoked_ids_.find(p.id); r != revoked_ids_.end()) lift(r->second);
+  const bool quiet = p.quiet;
+  drop_pending(request);
+  if (!quiet) emit(event);
+}
+
+void Owner::on_refresh_answer(const RefreshAnswer& a, Instant now) {
+  if (!a.unknown.empty()) resend_revocations(now);
+  for (uint32_t handle : a.unknown) {
+    auto at = sessions_.find(handle);
+    // One insert serves all replicas; a session that is closing or half-open ends by itself.
+    if (at == sessions_.end() || at->second.request != 0 || at->second.state != RecordState::established) continue;
+    ++counters_.inserted_anew;
+    start_insert(handle, at->second, {.quiet = true}, now);
+  }
+  for (uint32_t handle : a.revoked) {
+    auto at = sessions_.find(handle);
+    if (at == sessions_.end()) continue;
+    OwnerEvent event{.kind = OwnerEvent::Kind::revoked, .id = at->second.id, .remaining_ms = kRevokedDefaultMs};
+    forget(handle);
+    mark_revoked(event.id, handle, now + std::chrono::milliseconds(kRevokedDefaultMs));
+    emit(event);
+  }
+}
+
+// A replica has lost mappings of ours (a cold start of the fleet): it may have lost tombstones with them.
+void Owner::resend_revocations(Instant now) {
+  if (revocations_resent_ && *revocations_resent_ + options_.refresh_period > now) return;
+  revocations_resent_ = now;
+  std::set<SessionId, decltype([](const SessionId& a, const SessionId& b) { return a.raw < b.raw; })> out;
+  for (const auto& [request, p] : pending_)
+    if (p.kind == Pending::Kind::revoke || p.kind == Pending::Kind::unrevoke) out.insert(p.id);
+  for (const auto& [handle, r] : revoked_) {
+    if (r.ends <= now || out.contains(r.id)) continue;
+    add_request({.kind = Pending::Kind::revoke,
+                 .body = Revoke{.id = r.id, .group = r.id.group()},
+                 .id = r.id,
+                 .quiet = true,
+                 .gives_up = r.ends},
+                now);
+  }
+}
+
+void Owner::on_notice(const Notice& n, Instant now) {
+  ++counters_.notices;
+  const Instant ends = now + std::chrono::milliseconds(n.remaining_ms);
+  if (auto r = revoked_.find(n.handle); r != revoked_.end()) {
+    SessionId id = r->second.id;
+    if (n.state == RecordState::revoked) return mark_revoked(id, n.handle, ends);
+    lift(n.handle);
+    return emit({.kind = OwnerEvent::Kind::lifted, .id = id});
+  }
+  auto at = sessions_.find(n.handle);
+  if (at == sessions_.end()) return;
+  SessionId id = at->second.id;
+  if (n.state == RecordState::revoked) {
+    forget(n.handle);
+    mark_revoked(id, n.handle, ends);
+    return emit({.kind = OwnerEvent::Kind::revoked, .id = id, .remaining_ms = n.remaining_ms});
+  }
+  if (n.version < at->second.acknowledged_version) return;  // older than what the directory has told us since
+  forget(n.handle);
+  emit({.kind = OwnerEvent::Kind::superseded, .id = id, .remaining_ms = n.remaining_ms});
+}
+
+// --- time ---
+
+void Owner::on_deadline(Instant now) {
+  while (!timers_.empty() && timers_.begin()->at <= now) {
+    Timer t = *timers_.begin();
+    timers_.erase(timers_.begin());
+    switch (t.kind) {
+      case TimerKind::pending: on_pending_due(t.number, now); break;
+      case TimerKind::session:
+        sessions_.at(t.number).ends.reset();
+        forget(t.number);
+        break;
+      case TimerKind::refresh:
+        timers_.insert(t);
+        refresh_due(now);
+        break;
+      case TimerKind::revoked: lift(t.number); break;
+    }
+  }
+}
+
+void Owner::on_pending_due(uint32_t request, Instant now) {
+  auto at = pending_.find(request);
+  Pending& p = at->second;
+  if (p.withdrawn) {  // the wait is over: the same insert under a new version and number
+    Session& s = sessions_.at(p.handle);
+    auto& i = std::get<Insert>(p.body);
+    std::vector<uint8_t> packet = std::move(p.packet);
+    const unsigned busy = p.busy;
+    const bool told = p.told_refused;
+    start_insert(p.handle, s,
+                 {.born_new = i.born_new, .quiet = p.quiet, .ingress = i.ingress, .hint = p.hint, .packet = packet},
+                 now);
+    Pending& next = pending_.at(s.request);
+    next.busy = busy;
+    next.told_refused = told;
+    return;
+  }
+  if (p.kind == Pending::Kind::refresh && p.sends >= kRefreshSends) {
+    ++counters_.refresh_unanswered;
+    return drop_pending(request);
+  }
+  if (p.gives_up && *p.gives_up <= now) {
+    OwnerEvent event{.kind = OwnerEvent::Kind::failed,
+                     .id = p.id,
+                     .request = request,
+                     .failed_status = RequestAnswer::Status::try_again};
+    const bool quiet = p.quiet;
+    drop_pending(request);
+    if (!quiet) emit(event);
+    return;
+  }
+  send(request, p, now);
+}
+
+// Sends what is due, and what is due soon, as full datagrams to each replica.
+void Owner::refresh_due(Instant now) {
+  std::vector<uint32_t> due;
+  for (const Timer& t : timers_) {
+    if (t.at > now + kRefreshAhead) break;
+    if (t.kind == TimerKind::refresh) due.push_back(t.number);
+  }
+  std::map<ProxyId, std::vector<Refresh::Entry>> entries;
+  for (uint32_t handle : due) {
+    Session& s = sessions_.at(handle);
+    timers_.erase({*s.refreshes, TimerKind::refresh, handle});
+    s.refreshes = now + options_.refresh_period;
+    timers_.insert({*s.refreshes, TimerKind::refresh, handle});
+    for (ProxyId p : s.replicas) {
+      auto& list = entries[p];
+      list.push_back({handle, s.bucket_counter, s.bucket_bytes});
+      if (list.size() == kRefreshEntriesMax) refresh(p, std::exchange(list, {}), now);
+    }
+  }
+  for (auto& [p, list] : entries)
+    if (!list.empty()) refresh(p, std::move(list), now);
+}
+
+void Owner::refresh(ProxyId replica, std::vector<Refresh::Entry> entries, Instant now) {
+  if (!reachable(replica)) return;  // the next period asks again
+  ++counters_.refreshes;
+  add_request(
+      {.kind = Pending::Kind::refresh, .body = Refresh{options_.incarnation, std::move(entries)}, .to = replica}, now);
+}
+
+Instant Owner::next_deadline() const {
+  return timers_.empty() ? Instant::max() : timers_.begin()->at;
+}
+
+bool Owner::next_output(DirectoryOutput& out) {
+  if (outputs_.empty()) return false;
+  out = std::move(outputs_.front());
+  outputs_.pop_front();
+  return true;
+}
+
+bool Owner::next_event(OwnerEvent& out) {
+  if (events_.empty()) return false;
+  out = std::move(events_.front());
+  events_.pop_front();
+  return true;
+}
+
+}  // namespace statecast
