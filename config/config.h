@@ -27,89 +27,108 @@ enum class UnknownSession : uint8_t { drop, stateless, admit };
 enum class Partition : uint8_t { safe, available };
 enum class Degraded : uint8_t { accept, refuse };
 
-struct RuleConfig {                      // one of a group's ordered rules; the first match wins
+struct RuleConfig {  // one of a group's ordered rules; the first match wins
   ConfigProtocol protocol = ConfigProtocol::any;
-  struct Ports { uint16_t first, last; };
-  std::vector<Ports> ports;              // of the group's side; empty: all
+  struct Ports {
+    uint16_t first, last;
+    bool operator==(const Ports&) const = default;
+  };
+  std::vector<Ports> ports;                          // of the group's side; empty: all
   ConfigClass packet_class = ConfigClass::stateful;  // key `class`: stateful | stateless | drop
+  bool operator==(const RuleConfig&) const = default;
 };
 
 struct GroupMemberConfig {
   MemberId id;
-  uint32_t weight = 100;                 // share of new sessions; 0: none
+  uint32_t weight = 100;  // share of new sessions; 0: none
+  bool operator==(const GroupMemberConfig&) const = default;
 };
 
 struct LeaseConfig {
-  Duration time = 10s;                   // hard cap, 1s..60s
-  ByteCount bytes{UINT64_MAX};           // most that one grant gives; "unlimited"
+  Duration time = 10s;          // hard cap, 1s..60s
+  ByteCount bytes{UINT64_MAX};  // most that one grant gives; "unlimited"
+  bool operator==(const LeaseConfig&) const = default;
 };
 
 struct GroupConfig {
-  GroupId id;                            // 1..2^24-1, the same on proxies and members
+  GroupId id;  // 1..2^24-1, the same on proxies and members
   std::string name;
-  std::vector<Prefix> addresses;         // anycast; /32 and /128 as a rule
-  std::vector<GroupMemberConfig> members;    // proxy only
-  std::vector<RuleConfig> rules;         // empty: all TCP and UDP stateful
-  UnknownSession unknown = UnknownSession::drop;   // answer to a confirmed unknown session
-  uint32_t admit_per_second = 10'000;    // bound on `unknown: admit`
+  std::vector<Prefix> addresses;                  // anycast; /32 and /128 as a rule
+  std::vector<GroupMemberConfig> members;         // proxy only
+  std::vector<RuleConfig> rules;                  // empty: all TCP and UDP stateful
+  UnknownSession unknown = UnknownSession::drop;  // answer to a confirmed unknown session
+  uint32_t admit_per_second = 10'000;             // bound on `unknown: admit`
   Partition partition = Partition::safe;
   Degraded degraded = Degraded::accept;
   LeaseConfig lease;
-  Duration negative = 250ms;             // life of a negative entry
+  Duration negative = 250ms;  // life of a negative entry
   // agent only:
-  ByteCount session_bytes{UINT64_MAX};   // bucket of a session per refresh; "unlimited"
-  bool refill = true;                    // refresh the bucket each period; false: only on `statecast sessions refresh`
+  ByteCount session_bytes{UINT64_MAX};  // bucket of a session per refresh; "unlimited"
+  bool refill = true;                   // refresh the bucket each period; false: only on `statecast sessions refresh`
   Duration udp_idle = 60s;
+  bool operator==(const GroupConfig&) const = default;
 };
 
 struct ProxyPeerConfig {
   ProxyId id;
-  Endpoint address;                      // unicast, on the underlay
+  Endpoint address;  // unicast, on the underlay
   std::string zone;
+  bool operator==(const ProxyPeerConfig&) const = default;
 };
 
 struct PortConfig {
   std::string name;
-  std::string device;                    // PCI address or vdev: "net_af_packet0,iface=eth1"
+  std::string device;  // PCI address or vdev: "net_af_packet0,iface=eth1"
   enum class Role : uint8_t { both, anycast, underlay } role = Role::both;
-  uint16_t queues = 0;                   // 0: one per worker (where the device has them)
-  struct Address { IpAddress address; uint8_t length; };
-  std::vector<Address> addresses;        // "10.1.1.1/24": the proxy's own, unicast
-  std::vector<IpAddress> gateways;       // at most one per family: next hop of what is not on link
-  bool answer_neighbours = true;         // answer ARP and neighbour discovery for own addresses
+  uint16_t queues = 0;  // 0: one per worker (where the device has them)
+  struct Address {
+    IpAddress address;
+    uint8_t length;
+    bool operator==(const Address&) const = default;
+  };
+  std::vector<Address> addresses;   // "10.1.1.1/24": the proxy's own, unicast
+  std::vector<IpAddress> gateways;  // at most one per family: next hop of what is not on link
+  bool answer_neighbours = true;    // answer ARP and neighbour discovery for own addresses
   uint16_t mtu = 1500;
+  bool operator==(const PortConfig&) const = default;
 };
 
 struct DpdkConfig {
   bool huge_pages = true;
   uint32_t memory_mb = 512;
-  std::vector<unsigned> cores = {0};     // one worker each
-  std::string file_prefix;               // default: "statecast-p<ID>"
-  Duration idle_sleep = 50us;            // after 32 empty polls; 0: never yield
+  std::vector<unsigned> cores = {0};  // one worker each
+  std::string file_prefix;            // default: "statecast-p<ID>"
+  Duration idle_sleep = 50us;         // after 32 empty polls; 0: never yield
   uint16_t rx_descriptors = 1024, tx_descriptors = 1024;
   uint32_t packet_buffers = 16'384;
+  bool operator==(const DpdkConfig&) const = default;
 };
 
 struct CacheConfig {
-  uint32_t sessions = 1'000'000;         // entries
+  uint32_t sessions = 1'000'000;  // entries
   uint32_t negative = 65'536;
-  uint32_t miss_packets = 16'384;        // held in all; at most 4 packets and 6 KB per session
+  uint32_t miss_packets = 16'384;  // held in all; at most 4 packets and 6 KB per session
   uint32_t miss_packets_per_group = 8'192;
+  bool operator==(const CacheConfig&) const = default;
 };
 
 struct DirectoryConfig {
   uint32_t revision = 1;
-  unsigned replicas = 3;                 // R
-  unsigned writes = 2;                   // W
+  unsigned replicas = 3;  // R
+  unsigned writes = 2;    // W
+  bool operator==(const DirectoryConfig&) const = default;
 };
 
-struct LogConfig { std::string level = "info"; };
+struct LogConfig {
+  std::string level = "info";  // trace, debug, info, warn, error, off
+  bool operator==(const LogConfig&) const = default;
+};
 
 struct ProxyConfig {
   ProxyId id;
-  std::string fleet_secret;              // path
-  std::string control_socket;            // default /run/statecast/proxy-<ID>.sock
-  std::string metrics;                   // "127.0.0.1:9101"; empty: off
+  std::string fleet_secret;    // path
+  std::string control_socket;  // default /run/statecast/proxy-<ID>.sock
+  std::string metrics;         // "127.0.0.1:9101"; empty: off
   LogConfig log;
   DpdkConfig dpdk;
   CacheConfig cache;
@@ -118,25 +137,38 @@ struct ProxyConfig {
   std::vector<ProxyPeerConfig> proxies;  // all of the fleet, this one too
   std::vector<MemberId> members;         // all that may say hello
   std::vector<GroupConfig> groups;
+  bool operator==(const ProxyConfig&) const = default;
 };
 
 struct AgentConfig {
   MemberId id;
-  std::string node_key;                  // path
-  std::string control_socket;            // default /run/statecast/agent-<ID>.sock
+  std::string node_key;                          // path
+  std::string control_socket;                    // default /run/statecast/agent-<ID>.sock
   std::string state_dir = "/var/lib/statecast";  // incarnation and revocations
   std::string metrics;
   LogConfig log;
-  std::string device = "statecast0";     // TUN
-  Endpoint bind;                         // default 0.0.0.0:0
+  std::string device = "statecast0";  // TUN
+  Endpoint bind;                      // default 0.0.0.0:0, or [::]:0 where the proxies are on IPv6
   std::vector<ProxyPeerConfig> proxies;
-  std::vector<GroupConfig> groups;       // those this member serves
+  std::vector<GroupConfig> groups;  // those this member serves
+  bool operator==(const AgentConfig&) const = default;
 };
 
+// All errors of a file in one message, a line each. Paths in a file are relative to it.
 Result<ProxyConfig> load_proxy_config(const std::string& path);
 Result<AgentConfig> load_agent_config(const std::string& path);
+// The same from text; `name` stands for the file in errors, and paths stay as they are.
+Result<ProxyConfig> parse_proxy_config(const std::string& text, const std::string& name);
+Result<AgentConfig> parse_agent_config(const std::string& text, const std::string& name);
 // The effective configuration, defaults filled in, as YAML.
 std::string to_yaml(const ProxyConfig& c);
 std::string to_yaml(const AgentConfig& c);
+
+// Whose file this is, by the keys at its top.
+enum class ConfigKind : uint8_t { proxy, agent };
+Result<ConfigKind> config_kind(const std::string& path);
+
+// docs/configuration.md
+std::string schema_markdown();
 
 }  // namespace statecast
