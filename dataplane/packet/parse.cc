@@ -296,8 +296,8 @@ ParseResult parse_frame(Bytes frame, ParsedPacket& out, ParseChecks checks) {
     out.ethertype = be16(&frame[offset + 2]);
     offset += kVlanTagSize;
   }
-  if (out.ethertype != kEthertypeIp4 && out.ethertype != kEthertypeIp6) return ParseResult::not_ip;
   out.l3_offset = static_cast<uint16_t>(offset);
+  if (out.ethertype != kEthertypeIp4 && out.ethertype != kEthertypeIp6) return ParseResult::not_ip;
   out.ip_version = out.ethertype == kEthertypeIp4 ? 4 : 6;
   return parse_l3(frame.subspan(offset), out, checks);
 }

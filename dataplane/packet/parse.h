@@ -23,7 +23,7 @@ namespace statecast {
 
 enum class ParseResult : uint8_t {
   ok,
-  not_ip,  // ARP, LLDP, ...: for the port's own handling; ethertype is set
+  not_ip,  // ARP, LLDP, ...: for the port's own handling; ethertype and l3_offset are set
   truncated_l2,
   truncated_l3,  // shorter than its header or its total length says
   bad_ip_version,
