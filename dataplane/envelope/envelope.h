@@ -81,11 +81,11 @@ struct Workload {
 
 // The options beside the auth option. All together they and the auth option take at most kInnerOptionsMax.
 struct EnvelopeOptions {
-  std::optional<ProxyId> replica_hint;    // proxy to member, bootstrapping: a replica of the session's slot
-  std::optional<ProxyId> ingress;         // forwarded by another proxy: replies go to this one
-  std::optional<MemberId> forward_to;     // member to proxy: hand this client packet to that member; never again forwarded
-  std::optional<Version> not_mine;        // member to proxy: the client packet inside belongs to no session of mine;
-                                          // drop your entry if its version is not newer, and ask the directory
+  std::optional<ProxyId> replica_hint;  // proxy to member, bootstrapping: a replica of the session's slot
+  std::optional<ProxyId> ingress;       // forwarded by another proxy: replies go to this one
+  std::optional<MemberId> forward_to;  // member to proxy: hand this client packet to that member; never again forwarded
+  std::optional<Version> not_mine;     // member to proxy: the client packet inside belongs to no session of mine;
+                                       // drop your entry if its version is not newer, and ask the directory
   std::optional<LeaseInstruction> lease;  // member to proxy
   std::optional<Workload> workload;       // member to proxy
   bool admitted = false;                  // proxy to member: bootstrapping by the group's `admit`
@@ -108,11 +108,11 @@ struct Envelope {
 
 enum class OpenResult : uint8_t {
   ok,
-  malformed,      // not an envelope: version, lengths, option order, unknown critical option
-  unknown_peer,   // the sender is not in the peer table, or has no keys yet
+  malformed,     // not an envelope: version, lengths, option order, unknown critical option
+  unknown_peer,  // the sender is not in the peer table, or has no keys yet
   bad_tag,
-  replayed,       // outside the window, or seen
-  hello,          // verified under the pair key, not under session keys: for the hello machine only
+  replayed,  // outside the window, or seen
+  hello,     // verified under the pair key, not under session keys: for the hello machine only
 };
 const char* to_string(OpenResult r);
 

@@ -8,7 +8,8 @@
 //     group secret            = KDF(fleet secret, "group", group id, epoch)
 //   session keys = KDF(pair key, salts, direction), new with every hello
 //
-// Files hold one line: a kind word and 64 hex digits ("statecast-fleet-secret 4f..."), mode 0600.
+// Files hold one line, mode 0600: "statecast-fleet-secret 4f..." or "statecast-node-key m7 4f..." (64 hex digits). One
+// that anybody but its owner can read is refused.
 // Threads: pure functions. Ownership: values; wiped by their destructor where they are secrets.
 #pragma once
 
@@ -16,16 +17,27 @@
 #include <cstdint>
 #include <string>
 
+#include "base/bytes.h"
 #include "base/result.h"
 #include "base/units.h"
 #include "dataplane/session/session_id.h"
 
 namespace statecast {
 
-struct FleetSecret { std::array<uint8_t, 32> raw{}; };
-struct NodeKey { std::array<uint8_t, 32> raw{}; };
-struct PairKey { std::array<uint8_t, 32> raw{}; };
-struct TagKey { std::array<uint8_t, 16> raw{}; };
+void wipe(MutableBytes secret);
+
+// `raw`, wiped when it goes.
+template <class Tag, size_t n>
+struct SecretBytes {
+  std::array<uint8_t, n> raw{};
+  ~SecretBytes() { wipe(raw); }
+  bool operator==(const SecretBytes&) const = default;
+};
+
+using FleetSecret = SecretBytes<struct FleetSecretTag, 32>;
+using NodeKey = SecretBytes<struct NodeKeyTag, 32>;
+using PairKey = SecretBytes<struct PairKeyTag, 32>;
+using TagKey = SecretBytes<struct TagKeyTag, 16>;
 using Salt = std::array<uint8_t, 16>;
 
 FleetSecret make_fleet_secret();  // from the system's random source

@@ -1,22 +1,35 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Peers: whom this node exchanges envelopes with; keys, sequence numbers, replay windows and addresses of each.
 //
-//   PeerTable peers(self, boot, root_keys);             // control adds peers, workers seal and open
-//   peers.add(NodeId::member(MemberId{7}), {});
+//   PeerTable peers(self, boot, streams);                // control adds peers, workers seal and open
+//   peers.add(NodeId::proxy(ProxyId{1}), pair_key, Endpoint{...});
 //   Envelope e;
-//   if (peers.open(udp_payload, e) == OpenResult::ok) ...
-//   size_t n = peers.seal(to, stream, group, kind, options, timestamp_us, payload, header_out);
+//   switch (peers.open(udp_payload, e)) {
+//     case OpenResult::ok:    peers.heard(e, from, now); ...         // messages: first to on_path_message (control)
+//     case OpenResult::hello: to control: peers.on_hello(e, from, now);
+//     case OpenResult::bad_tag:
+//     case OpenResult::unknown_peer: to control at a bounded rate: peers.on_unverified(claimed_sender(...), from, now)
+//     default: count and drop
+//   }
+//   size_t n = peers.seal(to, stream, group, kind, options, peers.timestamp_us(now), payload, header_out);
 //
-// Threads: add() before or from the control thread only; seal() from any thread with a stream of its own (one stream,
-// one thread); open() from the thread to which the peer's stream comes. Keys and endpoints are published by atomics: a
-// torn read is a key that verifies nothing.
+// Threads: add() and the part marked "control thread" from the control thread only; seal() from any thread with a
+// stream of its own (one stream, one thread; the last stream is the control thread's); open(), heard() and the getters
+// from any thread. Keys, endpoints and the index of peers are published by atomics: a torn read is a key that verifies
+// nothing.
 // Ownership: the table owns its peers; nothing is freed while it lives.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <set>
+#include <utility>
+#include <vector>
 
 #include "base/address.h"
 #include "base/bytes.h"
@@ -26,44 +39,64 @@
 
 namespace statecast {
 
-class Peer;  // one peer's keys, windows, counters; peers.cc
+class Peer;           // one peer's keys, windows, counters; peer.h
+struct HelloMessage;  // hello.h
+struct PathMessage;
 
-struct Incoming {
-  Endpoint from;
-  Instant now;
-};
+// The sender that a datagram claims, for on_unverified. Nobody where it is no envelope.
+NodeId claimed_sender(Bytes udp_payload);
 
 class PeerTable {
  public:
-  // `boot`: random, new at each start. `streams`: how many threads of this node seal (workers, control).
-  PeerTable(NodeId self, uint32_t boot, uint8_t streams);
-  ~PeerTable();
+  using Random = std::function<void(MutableBytes)>;
 
-  // A peer whose pair key is known; `address` where configuration names it (proxies), else learned (members).
+  // `boot`: random, new at each start. `streams`: how many threads of this node seal: workers, and control as the last
+  // one; at most 64 for a proxy, 4 for a member. `start`: the zero of timestamp_us(). `random`: cryptographic; the
+  // system's where none is given.
+  PeerTable(NodeId self, uint32_t boot, uint8_t streams, Instant start = Instant{}, Random random = {});
+  ~PeerTable();
+  PeerTable(const PeerTable&) = delete;
+  PeerTable& operator=(const PeerTable&) = delete;
+
+  // A peer whose pair key is known; `address` where configuration names it (proxies), else learned (members). Added
+  // again: only the address is taken.
   void add(NodeId id, const PairKey& pair_key, std::optional<Endpoint> address);
   bool contains(NodeId id) const;
 
   // Verifies and reads one datagram: peer, tag, window, then anything else. `out` is set for ok and hello.
   OpenResult open(Bytes udp_payload, Envelope& out);
 
-  // Writes Geneve header and options, sealed, so that they stand right before `payload`. Returns the bytes written
-  // (kEnvelopeSizeMin + options_size), or 0 when the peer has no session keys (yet): count it, drop the packet.
+  // Writes Geneve header and options, sealed, into the last bytes of `header_out`, so that they stand right before
+  // `payload` where header_out is its headroom. Returns the bytes written (kEnvelopeSizeMin + options_size). 0: the
+  // peer is unknown or has no session keys (yet), the options are more than kInnerOptionsMax allows with an inner
+  // packet, or do not fit header_out: count it, drop the packet.
   size_t seal(NodeId to, uint8_t stream, GroupId group, PayloadKind kind, const EnvelopeOptions& options,
               uint64_t timestamp_us, Bytes payload, MutableBytes header_out);
+  // A whole datagram with a message of group 0, from the start of `datagram_out`. Returns its length, or 0 as above.
+  size_t seal_message(NodeId to, uint8_t stream, uint64_t timestamp_us, Bytes message, MutableBytes datagram_out);
 
+  // What goes into seal(): microseconds since `start`, 48 bits.
+  uint64_t timestamp_us(Instant now) const;
+
+  // Has session keys: seal() works.
+  bool ready(NodeId id) const;
   // Where to send data for this peer; nullopt while its address is unproven.
   std::optional<Endpoint> endpoint(NodeId id) const;
   // The newest stamp that a verified envelope of this peer carried, of its present boot.
   Stamp newest_stamp(NodeId id) const;
-  // When the last envelope of this peer verified. Instant{} if none did.
+  // When the last envelope of this peer verified (to about a millisecond). Instant{} if none did.
   Instant last_heard(NodeId id) const;
-  // To be called after open() said ok: keeps the two above.
+  // Round trip, smoothed, from the keep-alives. Duration::max() while unknown.
+  Duration rtt(NodeId id) const;
+  // To be called after open() said ok: keeps newest_stamp and last_heard.
   void heard(const Envelope& e, const Endpoint& from, Instant now);
 
-  NodeId self() const;
-  uint32_t boot() const;
+  NodeId self() const { return self_; }
+  uint32_t boot() const { return boot_; }
+  uint8_t control_stream() const { return static_cast<uint8_t>(streams_ - 1); }
 
-  // --- control thread: hello and challenges (hello.cc), sans-IO ---
+  // --- control thread: hello, keep-alives and challenges (hello.cc, path.cc), sans-IO. After each call take what
+  // next_output() has, and sleep until next_deadline(). ---
   struct Datagram {
     NodeId to;
     Endpoint at;
@@ -71,15 +104,65 @@ class PeerTable {
     uint16_t length = 0;
   };
   void on_hello(const Envelope& e, const Endpoint& from, Instant now);  // after OpenResult::hello
-  // A verified envelope that carries a keep-alive or challenge message (kinds in hello.h); true if it was one.
+  // Every verified envelope with a message, before anybody else sees it: this adopts new keys, and answers keep-alives
+  // and challenges. True if it was one of those.
   bool on_path_message(const Envelope& e, const Endpoint& from, Instant now);
+  // A datagram of this peer (as it claims) did not verify: perhaps one of us has restarted.
+  void on_unverified(NodeId claimed, const Endpoint& from, Instant now);
   void on_deadline(Instant now);
   Instant next_deadline() const;
   bool next_output(Datagram& out);  // ready to send as it is, in a UDP datagram from the envelope port
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  // Open addressing, never more than half full. Grown by making a new one; readers may still walk the old one.
+  struct Index {
+    explicit Index(unsigned bits);
+    unsigned bits;
+    std::vector<std::atomic<Peer*>> cells;
+  };
+  struct SealAs;
+
+  Peer* find(NodeId id) const;
+  void insert(Index& index, Peer* p);
+  size_t seal_as(const SealAs& as, PayloadKind kind, const EnvelopeOptions& options, Bytes payload,
+                 MutableBytes header_out);
+
+  // hello.cc
+  bool is_starter(const Peer& p) const;
+  Instant hello_due(const Peer& p) const;
+  void start_hello(Peer& p, const Endpoint& to, Instant now);
+  void send_hello(Peer& p, Instant now);
+  void end_hello(Peer& p);
+  void answer_hello(Peer& p, const Envelope& e, const HelloMessage& m, const Endpoint& from, Instant now);
+  void take_answer(Peer& p, const Envelope& e, const HelloMessage& m, const Endpoint& from, Instant now);
+  void take_confirm(Peer& p, const Envelope& e, const HelloMessage& m, const Endpoint& from, Instant now);
+  Salt responder_salt(const Peer& p, uint32_t boot, const HelloMessage& m, const Endpoint& from, uint64_t issued) const;
+  void install_keys(Peer& p, uint8_t receive_epoch, uint8_t send_epoch, uint32_t boot, const HelloMessage& salts);
+  void adopt_keys(Peer& p, uint8_t epoch, Instant now);
+  void queue_hello(Peer& p, const Endpoint& at, const HelloMessage& m, Instant now);
+
+  // path.cc
+  void service(Peer& p, Instant now);
+  void schedule(Peer& p);
+  void send_keep_alive(Peer& p, uint8_t receive_epoch, const Endpoint& at, bool answer_wanted, Instant now);
+  void consider_address(Peer& p, const Envelope& e, const Endpoint& from, Instant now);
+  void queue_path(Peer& p, uint8_t receive_epoch, const Endpoint& at, const PathMessage& m, Instant now);
+
+  const NodeId self_;
+  const uint32_t boot_;
+  const uint8_t streams_;
+  const Instant start_;
+  const Random random_;
+  std::array<uint8_t, 32> answer_secret_{};  // behind responder_salt
+
+  std::vector<std::unique_ptr<Peer>> peers_;
+  struct CounterBlock;
+  std::vector<std::unique_ptr<CounterBlock>> counters_;
+  std::vector<std::unique_ptr<Index>> indexes_;  // the last one is in use
+  std::atomic<Index*> index_{nullptr};
+
+  std::set<std::pair<Instant, Peer*>> deadlines_;
+  std::deque<Datagram> outputs_;
 };
 
 }  // namespace statecast

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The part of PeerTable that packets meet: look-up, seal, open. hello.cc and path.cc have the control thread's.
+#include "dataplane/envelope/peers.h"
+
+#include <sodium.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "dataplane/envelope/peer.h"
+#include "dataplane/envelope/wire.h"
+
+namespace statecast {
+
+namespace {
+
+constexpr unsigned kIndexBitsFirst = 6;
+
+SipTag to_sip_key(const TagKey& k) {
+  return k.raw;
+}
+
+size_t cell_of(NodeId id, unsigned bits) {
+  return (id.value * 0x9e3779b1u) >> (32 - bits);
+}
+
+}  // namespace
+
+struct PeerTable::CounterBlock {
+  explicit CounterBlock(size_t streams) : cells(streams * kPeersPerBlock + kLine) {
+    auto address = reinterpret_cast<uintptr_t>(cells.data());
+    first = cells.data() + (64 - address % 64) % 64 / sizeof(uint64_t);
+  }
+  static constexpr size_t kLine = 64 / sizeof(uint64_t);
+  std::vector<std::atomic<uint64_t>> cells;
+  std::atomic<uint64_t>* first;
+};
+
+Peer::Peer(NodeId peer, NodeId self, const PairKey& pair, std::atomic<uint64_t>* counters)
+    : id(peer),
+      hello_receive_key(to_sip_key(hello_tag_key(pair, peer))),
+      pair_key(pair),
+      counters_(counters),
+      windows_(new std::atomic<void*>[streams()]()) {
+  SC_ASSERT(peer != self);
+}
+
+Peer::~Peer() {
+  for (unsigned i = 0; i < streams(); ++i) {
+    void* window = windows_[i].load();
+    if (id.is_member())
+      delete static_cast<MemberWindow*>(window);
+    else
+      delete static_cast<ProxyWindow*>(window);
+  }
+}
+
+namespace {
+
+// The stream's window, made at the first verified envelope.
+template <class Window>
+Window& window_of(std::atomic<void*>& place) {
+  void* window = place.load(std::memory_order_acquire);
+  if (window == nullptr) {
+    auto fresh = std::make_unique<Window>();
+    if (place.compare_exchange_strong(window, fresh.get(), std::memory_order_acq_rel)) window = fresh.release();
+  }
+  return *static_cast<Window*>(window);
+}
+
+}  // namespace
+
+bool Peer::window_accepts(unsigned stream, uint8_t of_generation, uint64_t sequence) {
+  return id.is_member() ? window_of<MemberWindow>(windows_[stream]).accept(of_generation, sequence)
+                        : window_of<ProxyWindow>(windows_[stream]).accept(of_generation, sequence);
+}
+
+bool Peer::hello_may_pass(Bytes tag) {
+  constexpr uint64_t kCountMask = 0xff, kPasses = 4;
+  uint64_t name;
+  std::memcpy(&name, tag.data(), sizeof name);
+  name &= ~kCountMask;
+  for (auto& seen : seen_hellos_) {
+    uint64_t s = seen.load(std::memory_order_relaxed);
+    if ((s & ~kCountMask) != name || s == 0) continue;
+    if ((s & kCountMask) >= kPasses) return false;
+    seen.store(s + 1, std::memory_order_relaxed);
+    return true;
+  }
+  uint8_t at = seen_next.fetch_add(1, std::memory_order_relaxed);
+  seen_hellos_[at % seen_hellos_.size()].store(name | 1, std::memory_order_relaxed);
+  return true;
+}
+
+PeerTable::Index::Index(unsigned n) : bits(n), cells(size_t{1} << n) {}
+
+PeerTable::PeerTable(NodeId self, uint32_t boot, uint8_t streams, Instant start, Random random)
+    : self_(self),
+      boot_(boot),
+      streams_(streams),
+      start_(start),
+      random_(random ? std::move(random) : [](MutableBytes out) { randombytes_buf(out.data(), out.size()); }) {
+  SC_ASSERT(streams >= 1 && streams <= (self.is_member() ? kMemberStreams : kProxyStreams));
+  random_(answer_secret_);
+  indexes_.push_back(std::make_unique<Index>(kIndexBitsFirst));
+  index_.store(indexes_.back().get());
+}
+
+PeerTable::~PeerTable() {
+  wipe(answer_secret_);
+}
+
+void PeerTable::insert(Index& index, Peer* p) {
+  size_t mask = index.cells.size() - 1;
+  size_t at = cell_of(p->id, index.bits);
+  while (index.cells[at].load(std::memory_order_relaxed) != nullptr) at = (at + 1) & mask;
+  index.cells[at].store(p, std::memory_order_release);
+}
+
+Peer* PeerTable::find(NodeId id) const {
+  const Index& index = *index_.load(std::memory_order_acquire);
+  size_t mask = index.cells.size() - 1;
+  for (size_t at = cell_of(id, index.bits);; at = (at + 1) & mask) {
+    Peer* p = index.cells[at].load(std::memory_order_acquire);
+    if (p == nullptr || p->id == id) return p;
+  }
+}
+
+void PeerTable::add(NodeId id, const PairKey& pair_key, std::optional<Endpoint> address) {
+  Peer* p = find(id);
+  if (p == nullptr) {
+    size_t n = peers_.size();
+    if (n % kPeersPerBlock == 0) counters_.push_back(std::make_unique<CounterBlock>(streams_));
+    peers_.push_back(std::make_unique<Peer>(id, self_, pair_key, counters_.back()->first + n % kPeersPerBlock));
+    p = peers_.back().get();
+    Index* index = indexes_.back().get();
+    if (peers_.size() * 2 > index->cells.size()) {
+      indexes_.push_back(std::make_unique<Index>(index->bits + 1));
+      index = indexes_.back().get();
+      for (auto& each : peers_) insert(*index, each.get());
+      index_.store(index, std::memory_order_release);
+    } else {
+      insert(*index, p);
+    }
+  }
+  if (address) {
+    p->configured_address = true;
+    p->endpoint.store(*address);
+  }
+  schedule(*p);
+}
+
+bool PeerTable::contains(NodeId id) const {
+  return find(id) != nullptr;
+}
+
+uint64_t PeerTable::timestamp_us(Instant now) const {
+  auto us = std::chrono::duration_cast<std::chrono::microseconds>(now - start_).count();
+  return static_cast<uint64_t>(us) & ((uint64_t{1} << 48) - 1);
+}
+
+// --- seal ---
+
+struct PeerTable::SealAs {
+  SipTag key;
+  uint8_t key_epoch;
+  uint8_t stream;
+  uint64_t sequence;
+  GroupId group;
+  uint64_t timestamp_us;
+};
+
+size_t PeerTable::seal_as(const SealAs& as, PayloadKind kind, const EnvelopeOptions& options, Bytes payload,
+                          MutableBytes header_out) {
+  size_t size = kEnvelopeSizeMin + options_size(options);
+  EnvelopeHead head{};
+  head.geneve.version_length = static_cast<uint8_t>((size - kGeneveHeaderSize) / 4);
+  head.geneve.flags = kind == PayloadKind::message ? kGeneveC | kGeneveO : kGeneveC;
+  head.geneve.protocol = Be16::of(kind == PayloadKind::ipv4   ? 0x0800
+                                  : kind == PayloadKind::ipv6 ? 0x86dd
+                                                              : kMessageEthertype);
+  for (int i = 0; i < 3; ++i) head.geneve.vni[i] = static_cast<uint8_t>(as.group.value >> (16 - 8 * i));
+  head.auth.header.option_class = Be16::of(kOptionClass);
+  head.auth.header.type = kAuthType;
+  head.auth.header.length = (kAuthOptionSize - sizeof(OptionHeader)) / 4;
+  head.auth.sender = Be32::of(self_.value);
+  head.auth.boot = Be32::of(boot_);
+  head.auth.stream = as.stream;
+  head.auth.key_epoch = as.key_epoch;
+  for (int i = 0; i < 6; ++i) head.auth.timestamp[i] = static_cast<uint8_t>(as.timestamp_us >> (40 - 8 * i));
+  head.auth.sequence = Be64::of(as.sequence);
+
+  MutableBytes out = header_out.last(size);
+  std::memcpy(out.data(), &head, sizeof head);
+  if (size > sizeof head) {
+    Writer w(out.subspan(sizeof head));
+    write_options(options, w);
+  }
+  SipTag tag = envelope_tag(as.key, out, payload, kind);
+  std::memcpy(out.data() + sizeof head - sizeof tag, tag.data(), sizeof tag);
+  return size;
+}
+
+size_t PeerTable::seal(NodeId to, uint8_t stream, GroupId group, PayloadKind kind, const EnvelopeOptions& options,
+                       uint64_t timestamp_us, Bytes payload, MutableBytes header_out) {
+  SC_ASSERT(stream < streams_);
+  size_t extra = options_size(options);
+  if (kind != PayloadKind::message && kAuthOptionSize + extra > kInnerOptionsMax) return 0;
+  if (header_out.size() < kEnvelopeSizeMin + extra) return 0;
+  Peer* p = find(to);
+  if (p == nullptr) return 0;
+  uint8_t slot = p->send_slot.load(std::memory_order_acquire);
+  if (slot == kNoSlot) return 0;
+  const KeySlot& keys = p->slots[slot];
+  SealAs as{keys.send_key(), keys.meta().send_epoch, stream, p->next_sequence(stream), group, timestamp_us};
+  return seal_as(as, kind, options, payload, header_out);
+}
+
+size_t PeerTable::seal_message(NodeId to, uint8_t stream, uint64_t timestamp_us, Bytes message,
+                               MutableBytes datagram_out) {
+  if (datagram_out.size() < kEnvelopeSizeMin + message.size()) return 0;
+  std::memcpy(datagram_out.data() + kEnvelopeSizeMin, message.data(), message.size());
+  size_t n = seal(to, stream, GroupId{0}, PayloadKind::message, {}, timestamp_us, message,
+                  datagram_out.first(kEnvelopeSizeMin));
+  return n == 0 ? 0 : n + message.size();
+}
+
+void PeerTable::queue_hello(Peer& p, const Endpoint& at, const HelloMessage& m, Instant now) {
+  Datagram d;
+  d.to = p.id;
+  d.at = at;
+  Writer w(MutableBytes(d.bytes).subspan(kEnvelopeSizeMin));
+  write_hello(m, w);
+  SealAs as{to_sip_key(hello_tag_key(p.pair_key, self_)), 0, control_stream(), 0, GroupId{0}, timestamp_us(now)};
+  size_t n = seal_as(as, PayloadKind::message, {}, w.written(), MutableBytes(d.bytes).first(kEnvelopeSizeMin));
+  d.length = static_cast<uint16_t>(n + w.size());
+  outputs_.push_back(d);
+}
+
+void PeerTable::queue_path(Peer& p, uint8_t receive_epoch, const Endpoint& at, const PathMessage& m, Instant now) {
+  const KeySlot& keys = p.slots[receive_epoch % kKeySlots];
+  Datagram d;
+  d.to = p.id;
+  d.at = at;
+  Writer w(MutableBytes(d.bytes).subspan(kEnvelopeSizeMin));
+  write_path(m, w);
+  uint8_t stream = control_stream();
+  SealAs as{keys.send_key(), keys.meta().send_epoch, stream, p.next_sequence(stream), GroupId{0}, timestamp_us(now)};
+  size_t n = seal_as(as, PayloadKind::message, {}, w.written(), MutableBytes(d.bytes).first(kEnvelopeSizeMin));
+  d.length = static_cast<uint16_t>(n + w.size());
+  outputs_.push_back(d);
+}
+
+// --- open ---
+
+NodeId claimed_sender(Bytes udp_payload) {
+  WireHead head;
+  return read_head(udp_payload, head) ? head.sender : NodeId{};
+}
+
+OpenResult PeerTable::open(Bytes udp_payload, Envelope& out) {
+  WireHead head;
+  if (!read_head(udp_payload, head)) return OpenResult::malformed;
+  Peer* p = find(head.sender);
+  if (p == nullptr) return OpenResult::unknown_peer;
+
+  bool is_hello = head.key_epoch == 0;
+  uint8_t generation = 0;
+  if (is_hello) {
+    if (head.kind != PayloadKind::message) return OpenResult::malformed;
+    if (!tag_verifies(p->hello_receive_key, udp_payload, head)) return OpenResult::bad_tag;
+    if (!p->hello_may_pass(udp_payload.subspan(kEnvelopeSizeMin - sizeof(SipTag), sizeof(SipTag))))
+      return OpenResult::replayed;
+  } else {
+    const KeySlot& keys = p->slots[head.key_epoch % kKeySlots];
+    KeySlot::Meta meta = keys.meta();
+    if (meta.receive_epoch != head.key_epoch || meta.boot != head.stamp.boot) return OpenResult::unknown_peer;
+    if (!tag_verifies(keys.receive_key(), udp_payload, head)) return OpenResult::bad_tag;
+    if (head.stream >= p->streams()) return OpenResult::malformed;
+    generation = meta.generation;
+    if (!p->window_accepts(head.stream, generation, head.sequence)) return OpenResult::replayed;
+  }
+  if (!read_options(head.options, out.options)) return OpenResult::malformed;
+  out.sender = head.sender;
+  out.group = head.group;
+  out.stamp = head.stamp;
+  out.stream = head.stream;
+  out.key_epoch = head.key_epoch;
+  out.sequence = head.sequence;
+  out.kind = head.kind;
+  out.payload = head.payload;
+  return is_hello ? OpenResult::hello : OpenResult::ok;
+}
+
+// --- what is known of a peer ---
+
+void PeerTable::heard(const Envelope& e, const Endpoint&, Instant now) {
+  Peer* p = find(e.sender);
+  if (p == nullptr) return;
+  int64_t ns = now.time_since_epoch().count();
+  // Several threads hear the same peer: they need not fight for the line more than once a millisecond.
+  if (ns - p->last_heard.load(std::memory_order_relaxed) >= 1'000'000)
+    p->last_heard.store(ns, std::memory_order_relaxed);
+  KeySlot::Meta keys = p->slots[e.key_epoch % kKeySlots].meta();
+  if (keys.receive_epoch != e.key_epoch || keys.boot != e.stamp.boot) return;
+  uint64_t known = p->newest_stamp.load(std::memory_order_relaxed);
+  uint64_t stamp = uint64_t(keys.generation) << 48 | e.stamp.timestamp_us;
+  int boots = static_cast<int8_t>(keys.generation - static_cast<uint8_t>(known >> 48));
+  if (known == 0 || boots > 0 || (boots == 0 && stamp > known)) p->newest_stamp.store(stamp, std::memory_order_relaxed);
+}
+
+Stamp PeerTable::newest_stamp(NodeId id) const {
+  const Peer* p = find(id);
+  if (p == nullptr) return {};
+  uint64_t known = p->newest_stamp.load(std::memory_order_relaxed);
+  if (known == 0) return {};
+  for (const KeySlot& keys : p->slots) {
+    KeySlot::Meta m = keys.meta();
+    if (m.receive_epoch != 0 && m.generation == static_cast<uint8_t>(known >> 48))
+      return {m.boot, known & ((uint64_t{1} << 48) - 1)};
+  }
+  return {};
+}
+
+bool PeerTable::ready(NodeId id) const {
+  const Peer* p = find(id);
+  return p != nullptr && p->send_slot.load(std::memory_order_acquire) != kNoSlot;
+}
+
+std::optional<Endpoint> PeerTable::endpoint(NodeId id) const {
+  const Peer* p = find(id);
+  return p == nullptr ? std::nullopt : p->endpoint.load();
+}
+
+Instant PeerTable::last_heard(NodeId id) const {
+  const Peer* p = find(id);
+  return p == nullptr ? Instant{} : Instant(Duration(p->last_heard.load(std::memory_order_relaxed)));
+}
+
+Duration PeerTable::rtt(NodeId id) const {
+  const Peer* p = find(id);
+  int64_t ns = p == nullptr ? -1 : p->rtt.load(std::memory_order_relaxed);
+  return ns < 0 ? Duration::max() : Duration(ns);
+}
+
+}  // namespace statecast

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Replay window: says of each sequence number once, and only once, that it is new. A ring of words as in RFC 6479, so
+// that the window slides without shifting.
+//
+//   ReplayWindow<1024> window;
+//   if (!window.accept(generation, sequence)) drop();
+//
+// Each 64-bit word holds 32 sequence numbers and says itself which ones:
+//
+//   | generation (8) | block = sequence / 32 (low 24 bits) | one bit per sequence number of the block (32) |
+//
+// A word only ever moves on to a later block, by compare-and-swap, so a number is accepted at most once whatever the
+// number of threads (RFC 6479 clears words in a loop, which two threads could interleave with setting a bit in them).
+// `head` is the highest number so far; it only decides what is too old, and may lag for a moment when threads race.
+//
+// A generation is a start (boot) of the sender: a later one begins anew at sequence 1, and everything of an earlier one
+// is too old from then on. Generations count from 1, and after 255 from 1 again.
+//
+// Limit: a jump forward of more than 2^28 numbers between two that fall into the same word is taken for a step back. A
+// sender whose 2^28 envelopes in a row were lost has said hello long before.
+// Threads: accept() from any. Ownership: value, no allocation.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+namespace statecast {
+
+template <uint32_t kWindow>
+class ReplayWindow {
+ public:
+  static constexpr uint32_t kSize = kWindow;
+
+  // True if `sequence` (from 1) was not seen and is newer than head - kWindow.
+  bool accept(uint8_t generation, uint64_t sequence) {
+    if (sequence == 0 || sequence > kSequenceMax) return false;
+    uint64_t head = head_.load(std::memory_order_relaxed);
+    int age = head == 0 ? 1 : generations_between(head, generation);
+    if (age < 0) return false;
+    if (age > 0) begin(generation);
+    uint64_t highest = age > 0 ? 0 : head & kSequenceMax;
+    if (sequence + kWindow <= highest) return false;
+    if (!mark(generation, sequence)) return false;
+    if (sequence > highest) head_.store(uint64_t(generation) << 56 | sequence, std::memory_order_relaxed);
+    return true;
+  }
+
+ private:
+  static constexpr uint64_t kSequenceMax = (uint64_t{1} << 56) - 1;
+  static constexpr uint32_t kPerWord = 32;
+  static constexpr uint32_t kWords = kWindow / kPerWord + 1;  // the head's word is only partly behind it
+
+  static int generations_between(uint64_t older_word, uint8_t generation) {
+    return static_cast<int8_t>(generation - static_cast<uint8_t>(older_word >> 56));
+  }
+
+  bool mark(uint8_t generation, uint64_t sequence) {
+    uint64_t block = sequence / kPerWord;
+    uint64_t bit = uint64_t{1} << (sequence % kPerWord);
+    uint64_t label = uint64_t(generation) << 56 | (block & 0xffffff) << 32;
+    std::atomic<uint64_t>& word = words_[block % kWords];
+    uint64_t seen = word.load(std::memory_order_relaxed);
+    for (;;) {
+      uint64_t next = label | bit;
+      if (seen != 0) {
+        int age = generations_between(seen, generation);
+        int32_t blocks = static_cast<int32_t>((static_cast<uint32_t>(block) - static_cast<uint32_t>(seen >> 32)) << 8);
+        if (age < 0 || (age == 0 && blocks < 0)) return false;
+        if (age == 0 && blocks == 0) {
+          if (seen & bit) return false;
+          next = seen | bit;
+        }
+      }
+      if (word.compare_exchange_weak(seen, next, std::memory_order_relaxed)) return true;
+    }
+  }
+
+  // Moves every word on to the new generation, so that nothing older is accepted whatever `head` says, and no word is
+  // left so far behind that it seems to be ahead.
+  void begin(uint8_t generation) {
+    for (auto& word : words_) {
+      uint64_t seen = word.load(std::memory_order_relaxed);
+      while ((seen == 0 || generations_between(seen, generation) > 0) &&
+             !word.compare_exchange_weak(seen, uint64_t(generation) << 56, std::memory_order_relaxed)) {}
+    }
+  }
+
+  std::atomic<uint64_t> head_{0};  // generation (8) | highest sequence (56)
+  std::array<std::atomic<uint64_t>, kWords> words_{};
+};
+
+}  // namespace statecast
