@@ -50,6 +50,7 @@ class Put {
     w_.u8(uint8_t(v));
   }
   void session_id(const SessionId& id) {
+    check(SessionId::parse(id.bytes()).has_value());
     w_.u8(id.length);
     w_.bytes(id.bytes());
   }

@@ -15,6 +15,7 @@ namespace {
 
 constexpr Duration kRetryMin = 100ms;  // design, "Functions"
 constexpr Duration kBackOffMax = 5s;
+constexpr Duration kRttMax = 5s;      // what is more is not known yet
 constexpr Duration kBusyUnit = 50ms;  // design, "Ownership and versions"
 constexpr unsigned kBusyTries = 3;
 constexpr Duration kRefusedWait = 1s;       // an established session that was refused tries again
@@ -272,7 +273,8 @@ ProxyId Owner::choose(const Pending& p) const {
 // that many do not come back as one.
 Duration Owner::patience(const Pending& p) {
   if (p.stored) return kSilentPoll;
-  Duration base = std::max<Duration>(kRetryMin, options_.rtt ? 2 * options_.rtt(p.to) : Duration{});
+  const Duration rtt = options_.rtt ? options_.rtt(p.to) : Duration{};
+  const Duration base = std::max<Duration>(kRetryMin, rtt < kRttMax ? 2 * rtt : Duration{});
   if (p.sends <= 1) return base;
   Duration wait = std::min<Duration>(base * (1 << std::min(p.sends - 1, 10u)), kBackOffMax);
   return wait * 3 / 4 + Duration(rng_.below(static_cast<uint64_t>((wait / 4).count()) + 1));

@@ -18,6 +18,7 @@ constexpr Duration kRetryMin = 30ms;      // design, "Miss"
 constexpr unsigned kTriesMax = 3;         // design, "Miss"
 constexpr Duration kUnavailableCap = 1s;  // design, "Dead members"
 constexpr Duration kQuietTime = 1s;       // how long a replica that did not answer is asked last
+constexpr Duration kRttMax = 5s;          // what is more is not known yet
 constexpr Duration kRttGrain = 5ms;       // replicas this close to each other share the questions by placement
 constexpr size_t kPurgesMax = 100'000;
 constexpr size_t kEntriesMax = 65'536;
@@ -84,7 +85,8 @@ Duration Querier::rtt(ProxyId p) const {
   if (p == options_.self) return Duration{};
   auto at = replicas_.find(p);
   if (at != replicas_.end() && at->second.rtt_known) return at->second.rtt;
-  return options_.rtt ? options_.rtt(p) : Duration{};
+  const Duration told = options_.rtt ? options_.rtt(p) : Duration{};
+  return told < kRttMax ? told : Duration{};
 }
 
 void Querier::heard(ProxyId p, Duration rtt) {

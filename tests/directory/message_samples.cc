@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "tests/directory/message_samples.h"
+
+#include <array>
+#include <utility>
+
+namespace statecast::test {
+
+namespace {
+
+using nlohmann::json;
+
+uint64_t bits(Rng& rng, unsigned n) {
+  // The ends of the range as often as its middle.
+  if (rng.chance(0.1)) return 0;
+  uint64_t max = n == 64 ? UINT64_MAX : (1ull << n) - 1;
+  if (rng.chance(0.1)) return max;
+  return rng.next() & max;
+}
+uint32_t u32(Rng& rng) {
+  return static_cast<uint32_t>(bits(rng, 32));
+}
+bool flag(Rng& rng) {
+  return rng.chance(0.5);
+}
+uint32_t id24(Rng& rng) {
+  return static_cast<uint32_t>(rng.between(1, kId24Max));
+}
+SessionKey random_key(Rng& rng) {
+  return {rng.next(), rng.next()};
+}
+GroupId random_group(Rng& rng) {
+  return {id24(rng)};
+}
+MemberId random_member(Rng& rng) {
+  return {id24(rng)};
+}
+ProxyId random_proxy(Rng& rng) {
+  return {id24(rng)};
+}
+Version random_version(Rng& rng) {
+  return {static_cast<uint16_t>(bits(rng, 16)), static_cast<uint32_t>(bits(rng, 24)), bits(rng, 40)};
+}
+Target random_target(Rng& rng) {
+  return Target(rng.between(1, 3));
+}
+RecordState random_state(Rng& rng) {
+  return RecordState(rng.between(1, 5));
+}
+NodeId random_node(Rng& rng) {
+  switch (rng.below(3)) {
+    case 0: return NodeId::proxy(random_proxy(rng));
+    case 1: return NodeId::member(random_member(rng));
+    default: return NodeId::op();
+  }
+}
+MemberId destination(Rng& rng, RecordState s, Target t) {
+  bool needed = t == Target::member && !is_tombstone(s);
+  return needed || flag(rng) ? random_member(rng) : MemberId{};
+}
+SessionId random_id(Rng& rng) {
+  Protocol protocol = flag(rng) ? Protocol::tcp : Protocol::udp;
+  std::array<uint8_t, 16> a, b;
+  rng.fill(a);
+  rng.fill(b);
+  Port from{static_cast<uint16_t>(rng.next())}, to{static_cast<uint16_t>(rng.next())};
+  if (flag(rng))
+    return SessionId::tuple(random_group(rng), protocol, {IpAddress::v4(Bytes(a).first(4)), from},
+                            {IpAddress::v4(Bytes(b).first(4)), to});
+  return SessionId::tuple(random_group(rng), protocol, {IpAddress::v6(a), from}, {IpAddress::v6(b), to});
+}
+Record random_record(Rng& rng) {
+  Record r{
+      .key = random_key(rng), .group = random_group(rng), .state = random_state(rng), .target = random_target(rng)};
+  r.member = destination(rng, r.state, r.target);
+  r.owner = random_node(rng);
+  r.version = random_version(rng);
+  r.handle = u32(rng);
+  r.remaining_ms = u32(rng);
+  r.bucket_bytes = bits(rng, 64);
+  r.bucket_counter = bits(rng, 40);
+  return r;
+}
+std::optional<Record> maybe_record(Rng& rng) {
+  if (flag(rng)) return std::nullopt;
+  return random_record(rng);
+}
+Bytes random_packet(Rng& rng, std::vector<uint8_t>& packet) {
+  packet.resize(flag(rng) ? 0 : rng.between(1, kMessagePacketMax));
+  rng.fill(packet);
+  return packet;
+}
+template <class T, class F>
+std::vector<T> random_list(Rng& rng, size_t max, F one) {
+  std::vector<T> out(rng.chance(0.2) ? max : rng.below(max + 1));
+  for (T& t : out) t = one();
+  return out;
+}
+
+template <size_t... I>
+MessageBody body_of(size_t index, std::index_sequence<I...>) {
+  MessageBody b;
+  ((index == I && (b.emplace<I>(), true)) || ...);
+  return b;
+}
+
+struct Fill {
+  Rng& rng;
+  std::vector<uint8_t>& packet;
+
+  void operator()(Query& m) { m = {random_key(rng), random_group(rng)}; }
+  void operator()(QueryAnswer& m) {
+    m = {.key = random_key(rng),
+         .status = QueryAnswer::Status(rng.between(1, 6)),
+         .target = random_target(rng),
+         .member = random_member(rng),
+         .state = random_state(rng),
+         .version = random_version(rng),
+         .lease_ms = u32(rng),
+         .lease_bytes = bits(rng, 64),
+         .remaining_ms = u32(rng)};
+    if (m.status != QueryAnswer::Status::live && flag(rng)) m.member = {};
+  }
+  void operator()(Insert& m) {
+    m.id = random_id(rng);
+    m.state = RecordState(rng.between(1, 3));
+    m.target = random_target(rng);
+    m.member = destination(rng, m.state, m.target);
+    m.version = random_version(rng);
+    m.handle = u32(rng);
+    m.lifetime_ms = u32(rng);
+    m.bucket_bytes = bits(rng, 64);
+    m.bucket_counter = bits(rng, 40);
+    m.born_new = flag(rng);
+    if (flag(rng)) m.ingress = random_proxy(rng);
+    m.packet = random_packet(rng, packet);
+  }
+  void operator()(InsertAnswer& m) {
+    m.status = InsertAnswer::Status(rng.between(1, 6));
+    m.copies = static_cast<uint8_t>(bits(rng, 8));
+    m.version = random_version(rng);
+    m.replicas = random_list<ProxyId>(rng, kReplicasMax, [&] { return random_proxy(rng); });
+    m.record = maybe_record(rng);
+  }
+  void operator()(Remove& m) { m = {random_id(rng), random_version(rng)}; }
+  template <class M>
+  void who(M& m) {
+    if (flag(rng)) {
+      m.id = random_id(rng);
+    } else {
+      m.key = random_key(rng);
+      m.group = random_group(rng);
+    }
+  }
+  void operator()(Revoke& m) {
+    who(m);
+    m.duration_ms = u32(rng);
+  }
+  void operator()(Unrevoke& m) { who(m); }
+  void operator()(RequestAnswer& m) {
+    m = {RequestAnswer::Status(rng.between(1, 7)), static_cast<uint8_t>(bits(rng, 8))};
+  }
+  void operator()(Refresh& m) {
+    m.incarnation = static_cast<uint32_t>(bits(rng, 24));
+    m.entries = random_list<Refresh::Entry>(rng, kRefreshEntriesMax, [&] {
+      return Refresh::Entry{u32(rng), bits(rng, 40), bits(rng, 64)};
+    });
+  }
+  void operator()(RefreshAnswer& m) {
+    m.unknown = random_list<uint32_t>(rng, kRefreshEntriesMax, [&] { return u32(rng); });
+    m.revoked = random_list<uint32_t>(rng, kRefreshEntriesMax, [&] { return u32(rng); });
+  }
+  void operator()(Place& m) { m = {random_record(rng), flag(rng)}; }
+  void operator()(PlaceAck& m) {
+    m = {random_key(rng), random_version(rng), PlaceAck::Status(rng.between(1, 5)), maybe_record(rng), u32(rng)};
+  }
+  void operator()(Held& m) { m = {random_key(rng), random_version(rng), random_node(rng), maybe_record(rng)}; }
+  void operator()(Withdraw& m) { m = {random_key(rng), random_version(rng), random_node(rng)}; }
+  void operator()(Change& m) {
+    m = {rng.between(1, UINT64_MAX - 1), random_record(rng), flag(rng), u32(rng), u32(rng)};
+  }
+  void operator()(ChangeAck& m) { m = {bits(rng, 64), u32(rng), u32(rng), flag(rng)}; }
+  void operator()(HoldersSilent& m) { m = {random_key(rng), random_version(rng)}; }
+  void operator()(Heartbeat& m) {
+    m.boot = u32(rng);
+    m.to_boot = u32(rng);
+    m.applied = bits(rng, 64);
+    m.members_heard = random_list<MemberId>(rng, kHeartbeatMembersMax, [&] { return random_member(rng); });
+  }
+  void operator()(Permit& m) { m = {u32(rng), u32(rng), bits(rng, 64), flag(rng), flag(rng), flag(rng)}; }
+  void operator()(SyncRequest& m) { m = {bits(rng, 64), u32(rng)}; }
+  void operator()(SyncChunk& m) {
+    m.boot = u32(rng);
+    m.cursor = bits(rng, 64);
+    m.next = bits(rng, 64);
+    m.in_sync = flag(rng);
+    m.records = random_list<Record>(rng, kSyncRecordsMax, [&] { return random_record(rng); });
+  }
+  void operator()(Purge& m) {
+    m = {random_key(rng), random_group(rng), random_version(rng), random_state(rng), u32(rng)};
+  }
+  void operator()(Entry& m) {
+    m.key = random_key(rng);
+    m.group = random_group(rng);
+    m.target = random_target(rng);
+    m.member = m.target == Target::member ? random_member(rng) : MemberId{};
+    m.version = random_version(rng);
+    m.lease_ms = u32(rng);
+    m.lease_bytes = bits(rng, 64);
+    m.echo = {u32(rng), bits(rng, 48)};
+    m.packet = random_packet(rng, packet);
+  }
+  void operator()(Notice& m) { m = {u32(rng), random_version(rng), random_state(rng), u32(rng)}; }
+  void operator()(Ack&) {}
+};
+
+// --- JSON: numbers as numbers (64-bit ones exact), IDs as text where the product prints them so ---
+
+json j(const SessionKey& k) {
+  return to_string(k);
+}
+json j(const SessionId& id) {
+  return to_hex(id.bytes());
+}
+json j(const Version& v) {
+  return {{"term", v.term}, {"incarnation", v.incarnation}, {"counter", v.counter}};
+}
+json j(NodeId n) {
+  return to_string(n);
+}
+json j(RecordState s) {
+  return to_string(s);
+}
+json j(Target t) {
+  return to_string(t);
+}
+json j(const Stamp& s) {
+  return {{"boot", s.boot}, {"timestamp_us", s.timestamp_us}};
+}
+json j(const Record& r) {
+  return {{"key", j(r.key)},
+          {"group", r.group.value},
+          {"state", j(r.state)},
+          {"target", j(r.target)},
+          {"member", r.member.value},
+          {"owner", j(r.owner)},
+          {"version", j(r.version)},
+          {"handle", r.handle},
+          {"remaining_ms", r.remaining_ms},
+          {"bucket_bytes", r.bucket_bytes},
+          {"bucket_counter", r.bucket_counter}};
+}
+json j(const std::optional<Record>& r) {
+  return r ? j(*r) : json(nullptr);
+}
+
+template <class E, size_t N>
+json word(E e, const char* const (&names)[N]) {
+  return names[static_cast<size_t>(e) - 1];
+}
+
+struct Describe {
+  json operator()(const Query& m) { return {{"key", j(m.key)}, {"group", m.group.value}}; }
+  json operator()(const QueryAnswer& m) {
+    return {{"key", j(m.key)},
+            {"status", word(m.status, {"live", "none", "ask_another", "no_bytes", "tombstone", "unavailable"})},
+            {"target", j(m.target)},
+            {"member", m.member.value},
+            {"state", j(m.state)},
+            {"version", j(m.version)},
+            {"lease_ms", m.lease_ms},
+            {"lease_bytes", m.lease_bytes},
+            {"remaining_ms", m.remaining_ms}};
+  }
+  json operator()(const Insert& m) {
+    return {{"id", j(m.id)},
+            {"state", j(m.state)},
+            {"target", j(m.target)},
+            {"member", m.member.value},
+            {"version", j(m.version)},
+            {"handle", m.handle},
+            {"lifetime_ms", m.lifetime_ms},
+            {"bucket_bytes", m.bucket_bytes},
+            {"bucket_counter", m.bucket_counter},
+            {"born_new", m.born_new},
+            {"ingress", m.ingress.value},
+            {"packet", to_hex(m.packet)}};
+  }
+  json operator()(const InsertAnswer& m) {
+    json replicas = json::array();
+    for (ProxyId p : m.replicas) replicas.push_back(p.value);
+    return {{"status", word(m.status, {"ok", "degraded", "busy", "conflict", "refused", "try_again"})},
+            {"copies", m.copies},
+            {"version", j(m.version)},
+            {"replicas", replicas},
+            {"record", j(m.record)}};
+  }
+  json operator()(const Remove& m) { return {{"id", j(m.id)}, {"version", j(m.version)}}; }
+  template <class M>
+  json who(const M& m) {
+    if (m.id) return {{"id", j(*m.id)}};
+    return {{"key", j(m.key)}, {"group", m.group.value}};
+  }
+  json operator()(const Revoke& m) {
+    json out = who(m);
+    out["duration_ms"] = m.duration_ms;
+    return out;
+  }
+  json operator()(const Unrevoke& m) { return who(m); }
+  json operator()(const RequestAnswer& m) {
+    return {{"status", word(m.status, {"ok", "stored", "silent", "degraded", "denied", "not_found", "try_again"})},
+            {"copies", m.copies}};
+  }
+  json operator()(const Refresh& m) {
+    json entries = json::array();
+    for (auto& e : m.entries)
+      entries.push_back({{"handle", e.handle}, {"counter", e.counter}, {"bucket_bytes", e.bucket_bytes}});
+    return {{"incarnation", m.incarnation}, {"entries", entries}};
+  }
+  json operator()(const RefreshAnswer& m) { return {{"unknown", m.unknown}, {"revoked", m.revoked}}; }
+  json operator()(const Place& m) { return {{"record", j(m.record)}, {"born_new", m.born_new}}; }
+  json operator()(const PlaceAck& m) {
+    return {{"key", j(m.key)},
+            {"version", j(m.version)},
+            {"status", word(m.status, {"ok", "busy", "conflict", "refused", "out_of_sync"})},
+            {"record", j(m.record)},
+            {"boot", m.boot}};
+  }
+  json operator()(const Held& m) {
+    return {{"key", j(m.key)}, {"version", j(m.version)}, {"owner", j(m.owner)}, {"record", j(m.record)}};
+  }
+  json operator()(const Withdraw& m) { return {{"key", j(m.key)}, {"version", j(m.version)}, {"owner", j(m.owner)}}; }
+  json operator()(const Change& m) {
+    return {
+        {"number", m.number}, {"record", j(m.record)}, {"lifted", m.lifted}, {"boot", m.boot}, {"to_boot", m.to_boot}};
+  }
+  json operator()(const ChangeAck& m) {
+    return {{"number", m.number}, {"boot", m.boot}, {"to_boot", m.to_boot}, {"in_sync", m.in_sync}};
+  }
+  json operator()(const HoldersSilent& m) { return {{"key", j(m.key)}, {"version", j(m.version)}}; }
+  json operator()(const Heartbeat& m) {
+    json members = json::array();
+    for (MemberId id : m.members_heard) members.push_back(id.value);
+    return {{"boot", m.boot}, {"to_boot", m.to_boot}, {"applied", m.applied}, {"members_heard", members}};
+  }
+  json operator()(const Permit& m) {
+    return {{"boot", m.boot},       {"to_boot", m.to_boot},         {"number", m.number},
+            {"granted", m.granted}, {"out_of_sync", m.out_of_sync}, {"you_are_out_of_sync", m.you_are_out_of_sync}};
+  }
+  json operator()(const SyncRequest& m) { return {{"cursor", m.cursor}, {"boot", m.boot}}; }
+  json operator()(const SyncChunk& m) {
+    json records = json::array();
+    for (auto& r : m.records) records.push_back(j(r));
+    return {{"boot", m.boot}, {"cursor", m.cursor}, {"next", m.next}, {"in_sync", m.in_sync}, {"records", records}};
+  }
+  json operator()(const Purge& m) {
+    return {{"key", j(m.key)},
+            {"group", m.group.value},
+            {"version", j(m.version)},
+            {"state", j(m.state)},
+            {"remaining_ms", m.remaining_ms}};
+  }
+  json operator()(const Entry& m) {
+    return {{"key", j(m.key)},
+            {"group", m.group.value},
+            {"target", j(m.target)},
+            {"member", m.member.value},
+            {"version", j(m.version)},
+            {"lease_ms", m.lease_ms},
+            {"lease_bytes", m.lease_bytes},
+            {"echo", j(m.echo)},
+            {"packet", to_hex(m.packet)}};
+  }
+  json operator()(const Notice& m) {
+    return {{"handle", m.handle}, {"version", j(m.version)}, {"state", j(m.state)}, {"remaining_ms", m.remaining_ms}};
+  }
+  json operator()(const Ack&) { return json::object(); }
+};
+
+}  // namespace
+
+MessageHeader random_header(Rng& rng) {
+  return {.request = u32(rng),
+          .origin = random_node(rng),
+          .hops = static_cast<uint8_t>(rng.below(2)),
+          .view = {u32(rng), u32(rng)}};
+}
+
+MessageBody random_body(Rng& rng, size_t index, std::vector<uint8_t>& packet) {
+  MessageBody b = body_of(index, std::make_index_sequence<kBodies>{});
+  std::visit(Fill{rng, packet}, b);
+  return b;
+}
+
+json to_json(const MessageHeader& header, const MessageBody& body) {
+  return {{"message", message_name(body)},
+          {"request", header.request},
+          {"origin", j(header.origin)},
+          {"hops", header.hops},
+          {"view", {{"revision", header.view.revision}, {"hash", header.view.hash}}},
+          {"body", std::visit(Describe{}, body)}};
+}
+
+std::string to_hex(Bytes bytes) {
+  std::string out;
+  for (uint8_t b : bytes) {
+    out += "0123456789abcdef"[b >> 4];
+    out += "0123456789abcdef"[b & 15];
+  }
+  return out;
+}
+
+std::vector<uint8_t> from_hex(const std::string& text) {
+  std::vector<uint8_t> out;
+  for (size_t i = 0; i + 1 < text.size(); i += 2)
+    out.push_back(static_cast<uint8_t>(std::stoul(text.substr(i, 2), nullptr, 16)));
+  return out;
+}
+
+}  // namespace statecast::test
