@@ -33,7 +33,7 @@ struct DirectoryGroup {
   bool degraded_accept = true;       // `degraded: accept`; else refuse
   Duration lease_cap = 10s;
   uint64_t grant_bytes_max = kUnlimitedBytes;  // per lease
-  std::vector<MemberId> members;     // who may own sessions of it
+  std::vector<MemberId> members;               // who may own sessions of it
 };
 
 struct NodeOptions {
@@ -48,9 +48,14 @@ struct NodeOptions {
 
 struct NodeStatus {
   bool in_sync = false;
-  bool degraded = false;              // fewer than W replicas reachable
+  bool degraded = false;  // fewer than W replicas reachable
   size_t records = 0, tombstones = 0, placed = 0, holders = 0;
-  struct Peer { ProxyId id; bool heard, permit, out_of_sync; Duration rtt; uint64_t changes_pending; };
+  struct Peer {
+    ProxyId id;
+    bool heard, permit, out_of_sync;
+    Duration rtt;
+    uint64_t changes_pending;
+  };
   std::vector<Peer> peers;
 };
 
@@ -71,7 +76,11 @@ class Node {
   std::optional<Record> find(const SessionKey& key, Instant now) const;  // placed or held
   bool is_held(const SessionKey& key) const;
   NodeStatus status(Instant now) const;
-  struct Counter { const char* name; const char* help; uint64_t value; };
+  struct Counter {
+    const char* name;
+    const char* help;
+    uint64_t value;
+  };
   std::vector<Counter> counters() const;
 
  private:

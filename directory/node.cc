@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The node's handlers, in the order of a session's life: insert, query, refresh, remove, revoke, unrevoke. What they
+// rest on is in the files that node_state.h names.
+#include "directory/node.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "directory/node_state.h"
+
+namespace statecast {
+
+// --- the public face ---
+
+Node::Node(NodeOptions options, Instant now) : state_(std::make_unique<State>(std::move(options), now)) {}
+Node::~Node() = default;
+
+void Node::on_message(NodeId from, Bytes message, Instant now) {
+  state_->enter(now);
+  state_->on_message(from, message, now);
+}
+void Node::on_member_heard(MemberId member, Instant now) {
+  state_->enter(now);
+  state_->members_heard[member] = now;
+}
+void Node::on_deadline(Instant now) {
+  state_->enter(now);
+  state_->on_deadline(now);
+}
+Instant Node::next_deadline() const {
+  return state_->next_deadline();
+}
+
+bool Node::next_output(DirectoryOutput& out) {
+  if (state_->outputs.empty()) return false;
+  out = std::move(state_->outputs.front());
+  state_->outputs.pop_front();
+  return true;
+}
+
+std::optional<Record> Node::find(const SessionKey& key, Instant now) const {
+  if (StoredRecord* s = state_->store.find(key, now)) return wire_record(s->record, s->expires, now);
+  auto it = state_->placed.find(key);
+  if (it == state_->placed.end() || it->second.expires <= now) return std::nullopt;
+  return wire_record(it->second.record, it->second.expires, now);
+}
+
+bool Node::is_held(const SessionKey& key) const {
+  return state_->store.find(key, state_->last_now) != nullptr;
+}
+
+NodeStatus Node::status(Instant now) const {
+  const State& s = *state_;
+  NodeStatus out;
+  out.in_sync = s.in_sync;
+  for (const auto& set : s.replica_sets) {
+    unsigned reachable = 1;
+    for (ProxyId p : set) reachable += s.peer(p)->heard(now);
+    out.degraded = out.degraded || reachable < s.options.view.write_count();
+  }
+  out.tombstones = s.store.tombstones();
+  out.records = s.store.size() - out.tombstones;
+  out.placed = s.placed.size();
+  for (size_t i = 0; i < s.store.places(); ++i) {
+    if (const StoredRecord* r = state_->store.at(i, now)) out.holders += r->holders.size();
+  }
+  for (const auto& [id, p] : s.peers) {
+    out.peers.push_back({id, p.heard(now), p.permits(now), p.out_of_sync || p.says_out_of_sync, p.rtt(), p.pending()});
+  }
+  return out;
+}
+
+std::vector<Node::Counter> Node::counters() const {
+  return {
+#define SC_NODE_VALUE(symbol, name, help) {name, help, state_->count.symbol},
+      SC_NODE_COUNTERS(SC_NODE_VALUE)
+#undef SC_NODE_VALUE
+  };
+}
+
+// --- starting, and what comes in ---
+
+Node::State::State(NodeOptions o, Instant now)
+    : options(std::move(o)),
+      me(NodeId::proxy(options.self)),
+      rng(options.seed),
+      started(now),
+      last_now(now),
+      members_since(now) {
+  boot = static_cast<uint32_t>(rng()) | 1;
+  last_id = static_cast<uint32_t>(rng());  // an acknowledgement of the boot before meets no request of this one
+  for (const DirectoryGroup& g : options.groups) groups.emplace(g.id, g);
+  for (const ViewNode& n : options.view.nodes()) {
+    if (n.id != options.self) peers.emplace(n.id, n.id);
+  }
+  for (unsigned slot = 0; slot < 65'536; ++slot) {
+    Slot s{static_cast<uint16_t>(slot)};
+    if (options.view.is_replica(options.self, s)) replica_sets.insert(others(s));
+  }
+  for (const auto& set : replica_sets) sharers.insert(set.begin(), set.end());
+  start_timers(now);
+  start_sync(now);
+}
+
+void Node::State::on_message(NodeId from, Bytes bytes, Instant now) {
+  std::optional<Message> message = decode(bytes);
+  if (!message) {
+    ++count.message_malformed;
+    return;
+  }
+  const MessageHeader& h = message->header;
+  Peer* p = from.is_proxy() ? peer(from.as_proxy()) : nullptr;
+  if (p) p->on_heard(now);
+
+  // From members, the operator, or relayed for them.
+  if (auto* m = std::get_if<Insert>(&message->body)) return on_insert(h, from, *m, now);
+  if (auto* m = std::get_if<Remove>(&message->body)) return on_remove(h, from, *m, now);
+  if (auto* m = std::get_if<Revoke>(&message->body)) return on_revoke(h, from, *m, now);
+  if (auto* m = std::get_if<Unrevoke>(&message->body)) return on_unrevoke(h, from, *m, now);
+  if (auto* m = std::get_if<Refresh>(&message->body)) {
+    if (from.is_member() && h.origin == from) return on_refresh(h, *m, now);
+    ++count.message_malformed;
+    return;
+  }
+  if (std::holds_alternative<Ack>(message->body)) return on_ack(from, h.request, now);
+
+  // From proxies.
+  if (!from.is_proxy() || !(p || from == me)) {
+    ++count.message_malformed;
+    return;
+  }
+  if (auto* m = std::get_if<Query>(&message->body)) return on_query(h, from, *m, now);
+  bool relayed_answer =
+      std::holds_alternative<InsertAnswer>(message->body) || std::holds_alternative<RequestAnswer>(message->body);
+  if (relayed_answer && h.origin.is_op()) return send(NodeId::op(), h.request, h.origin, message->body);
+
+  // From the other nodes of this view.
+  if (!p || h.origin != from) {
+    ++count.message_malformed;
+    return;
+  }
+  if (h.view != options.view.id()) {
+    ++count.message_view_mismatch;
+    return;
+  }
+  ProxyId id = p->id;
+  if (auto* m = std::get_if<Place>(&message->body)) return on_place(h, id, *m, now);
+  if (auto* m = std::get_if<PlaceAck>(&message->body)) return on_place_ack(h, id, *m, now);
+  if (auto* m = std::get_if<Held>(&message->body)) return on_held(h, id, *m, now);
+  if (auto* m = std::get_if<Withdraw>(&message->body)) return on_withdraw(*m, now);
+  if (auto* m = std::get_if<Change>(&message->body)) return on_change(*p, *m, now);
+  if (auto* m = std::get_if<ChangeAck>(&message->body)) return on_change_ack(*p, *m, now);
+  if (auto* m = std::get_if<HoldersSilent>(&message->body)) return on_holders_silent(id, *m, now);
+  if (auto* m = std::get_if<Heartbeat>(&message->body)) return on_heartbeat(h, *p, *m, now);
+  if (auto* m = std::get_if<Permit>(&message->body)) return on_permit(h, *p, *m, now);
+  if (auto* m = std::get_if<SyncRequest>(&message->body)) return on_sync_request(h, *p, *m, now);
+  if (auto* m = std::get_if<SyncChunk>(&message->body)) return on_sync_chunk(*p, *m, now);
+  ++count.message_malformed;
+}
+
+// --- who may ask for what ---
+
+// A member or the operator speaks for itself, or through a proxy that has relayed it once.
+bool Node::State::acts_for(const MessageHeader& h, NodeId from) const {
+  if (h.origin.is_proxy()) return false;
+  if (from == h.origin) return h.hops == 0;
+  return from.is_proxy() && h.hops == 1 && peer(from.as_proxy()) != nullptr;
+}
+
+const DirectoryGroup* Node::State::group_of(GroupId id) const {
+  auto it = groups.find(id);
+  return it == groups.end() ? nullptr : &it->second;
+}
+
+// The group, if this origin may act in it.
+const DirectoryGroup* Node::State::group_for(NodeId origin, GroupId id) const {
+  const DirectoryGroup* g = group_of(id);
+  if (!g || origin.is_op()) return g;
+  bool member = origin.is_member() && std::count(g->members.begin(), g->members.end(), origin.as_member()) > 0;
+  return member ? g : nullptr;
+}
+
+// True where this node is to coordinate the request. Otherwise it has been relayed to a replica that is heard, or
+// answered with `try again`. A replica out of sync hands on what it can: its own copy would not count.
+bool Node::State::belongs_here(const MessageHeader& h, NodeId from, const MessageBody& body, Slot slot, Instant now) {
+  bool replica = options.view.is_replica(options.self, slot);
+  bool insert = std::holds_alternative<Insert>(body);
+  if (replica && in_sync) return true;
+  if (h.hops == 0) {
+    for (bool unsynced_too : {false, true}) {
+      for (ProxyId id : options.view.replicas(slot)) {
+        Peer* p = peer(id);
+        if (!p || !p->heard(now) || (!unsynced_too && p->says_out_of_sync)) continue;
+        if (unsynced_too && replica) continue;
+        ++count.request_relayed;
+        send(NodeId::proxy(id), h.request, h.origin, body, 1);
+        return false;
+      }
+    }
+  }
+  if (replica && !insert) return true;
+  ++count.request_try_again;
+  if (insert) {
+    InsertAnswer answer{.status = InsertAnswer::Status::try_again};
+    send(reply_to(h, from), h.request, h.origin, answer);
+  } else {
+    answer_request(h, from, RequestAnswer::Status::try_again);
+  }
+  return false;
+}
+
+bool Node::State::pending_room(NodeId origin) {
+  auto it = pending.find(origin);
+  bool room = (it == pending.end() || it->second < kPendingPerOriginMax) && writes.size() < kPendingMax &&
+              requests.size() < kPendingMax;
+  if (!room) ++count.request_over_limit;
+  return room;
+}
+
+// --- insert ---
+
+void Node::State::on_insert(const MessageHeader& h, NodeId from, const Insert& m, Instant now) {
+  Waiter waiter{reply_to(h, from), h.origin, h.request, m.ingress, {m.packet.begin(), m.packet.end()}};
+  if (!acts_for(h, from)) {
+    ++count.message_malformed;
+    return;
+  }
+  const DirectoryGroup* group = group_for(h.origin, m.id.group());
+  bool own = h.origin.is_op() || (m.target == Target::member && h.origin == NodeId::member(m.member));
+  bool ingress_known = m.ingress.value == 0 || m.ingress == options.self || peer(m.ingress);
+  if (!group || !own || !ingress_known || m.lifetime_ms == 0) {
+    ++count.request_denied;
+    return answer_insert(waiter, {.status = InsertAnswer::Status::refused});
+  }
+  SessionKey key = session_key(m.id, group->secret);
+  if (!belongs_here(h, from, m, key.slot(), now)) return;
+  if (!pending_room(h.origin)) return answer_insert(waiter, {.status = InsertAnswer::Status::try_again});
+
+  Record r{.key = key,
+           .group = group->id,
+           .state = m.state,
+           .target = m.target,
+           .member = m.member,
+           .owner = h.origin,
+           .version = m.version,
+           .handle = m.handle,
+           .bucket_bytes = m.bucket_bytes,
+           .bucket_counter = m.bucket_counter};
+  if (r.version.incarnation == 0) r.version.incarnation = 1;  // 0 is the unrevoke's
+  Duration life = std::chrono::milliseconds(m.lifetime_ms);
+  if (h.origin.is_member()) life = std::min<Duration>(life, kMappingLifeMax);
+  begin_write(r, now + life, m.born_new, std::move(waiter), now);
+}
+
+// --- query ---
+
+void Node::State::on_query(const MessageHeader& h, NodeId from, const Query& m, Instant now) {
+  QueryAnswer a{.key = m.key, .status = QueryAnswer::Status::ask_another};
+  auto answer = [&](QueryAnswer::Status status, uint64_t& counter) {
+    a.status = status;
+    ++counter;
+    send(from, h.request, h.origin, a);
+  };
+  const DirectoryGroup* group = group_of(m.group);
+  bool here = group && h.view == options.view.id() && options.view.is_replica(options.self, m.key.slot());
+  if (!here || !in_sync) return answer(QueryAnswer::Status::ask_another, count.query_ask_another);
+
+  StoredRecord* s = store.find(m.key, now);
+  if (!s) {
+    auto it = placed.find(m.key);
+    if (it != placed.end() && it->second.expires > now) {
+      return answer(QueryAnswer::Status::ask_another, count.query_ask_another);
+    }
+    return answer(QueryAnswer::Status::none, count.query_none);
+  }
+  Record r = wire_record(s->record, s->expires, now);
+  a.target = r.target;
+  a.member = r.member;
+  a.state = r.state;
+  a.version = r.version;
+  a.remaining_ms = r.remaining_ms;
+  if (r.group != m.group) return answer(QueryAnswer::Status::none, count.query_none);
+  if (is_tombstone(r.state)) {
+    // It caches the DROP for a while: an unrevoke has to find it.
+    Duration cached = std::min<Duration>(group->lease_cap, s->expires - now);
+    std::erase_if(s->holders, [&](const Holder& o) { return o.proxy == from.as_proxy() && o.until <= now + cached; });
+    s->holders.push_back({from.as_proxy(), now + cached, r.version});
+    return answer(QueryAnswer::Status::tombstone, count.query_tombstone);
+  }
+  if (r.target == Target::member && dead(r.member, now)) {
+    return answer(QueryAnswer::Status::unavailable, count.query_unavailable);
+  }
+  if (!may_grant(m.key.slot(), *group, now)) {
+    return answer(QueryAnswer::Status::ask_another, count.query_ask_another);
+  }
+  if (s->share_left == 0) return answer(QueryAnswer::Status::no_bytes, count.query_no_bytes);
+  Grant g = grant(*s, *group, from.as_proxy(), now);
+  a.lease_ms = g.lease_ms;
+  a.lease_bytes = g.bytes;
+  answer(QueryAnswer::Status::live, count.query_live);
+}
+
+// Debited here and now, whatever becomes of the answer: a lost or doubled one only shortens the share.
+Node::State::Grant Node::State::grant(StoredRecord& s, const DirectoryGroup& group, ProxyId to, Instant now) {
+  Duration lease = std::min<Duration>(group.lease_cap, s.expires - now);
+  uint64_t bytes = std::min(group.grant_bytes_max, s.share_left);
+  if (s.share_left != kUnlimitedBytes) {
+    // The size follows use: a proxy that is back within a second needs more, one that took its time less.
+    uint64_t share = s.record.bucket_bytes / options.view.replica_count();
+    if (s.grant_bytes == 0)
+      s.grant_bytes = share / 8;
+    else if (now - s.granted_at < 1s)
+      s.grant_bytes *= 2;
+    else if (now - s.granted_at > group.lease_cap / 2)
+      s.grant_bytes /= 2;
+    s.grant_bytes = std::clamp(s.grant_bytes, std::min(kGrantMin, share), std::max(kGrantMin, share / 2));
+    bytes = std::min(bytes, s.grant_bytes);
+    s.share_left -= bytes;
+  }
+  s.granted_at = now;
+  Holder holder{to, now + lease, s.record.version};
+  std::erase_if(s.holders, [&](const Holder& o) {
+    if (o.proxy == to) holder.until = std::max(holder.until, o.until);
+    return o.proxy == to || o.until <= now;
+  });
+  s.holders.push_back(holder);
+  return {static_cast<uint32_t>(to_ms(lease)), bytes};
+}
+
+// R fixed shares. What this replica had granted of this bucket before a restart it does not know: then its share is
+// lost until the owner sets the bucket anew.
+void Node::State::set_bucket(StoredRecord& s, bool fresh) {
+  s.grant_bytes = 0;
+  if (s.record.bucket_bytes == kUnlimitedBytes)
+    s.share_left = kUnlimitedBytes;
+  else
+    s.share_left = fresh ? s.record.bucket_bytes / options.view.replica_count() : 0;
+}
+
+bool Node::State::may_grant(Slot slot, const DirectoryGroup& group, Instant now) const {
+  if (!in_sync) return false;
+  unsigned r = options.view.replica_count(), w = options.view.write_count();
+  if (r == 1 || group.partition_available) return true;
+  unsigned permits = 0;
+  for (ProxyId id : others(slot)) permits += peer(id)->permits(now);
+  return permits >= std::max(r - w, 1u);
+}
+
+bool Node::State::dead(MemberId m, Instant now) const {
+  if (now - members_since < kDeadManTime) return false;
+  auto it = members_heard.find(m);
+  if (it != members_heard.end() && now - it->second < kDeadManTime) return false;
+  unsigned missing = 1;
+  for (const auto& [id, p] : peers) {
+    if (!p.heard(now)) continue;
+    if (p.hears(m, now)) return false;
+    missing += now - p.boot_known >= kDeadManTime;  // one that has only just started cannot know
+  }
+  return missing >= options.view.write_count();
+}
+
+// --- refresh ---
+
+void Node::State::on_refresh(const MessageHeader& h, const Refresh& m, Instant now) {
+  RefreshAnswer answer;
+  for (const Refresh::Entry& e : m.entries) {
+    StoredRecord* s = store.find_handle(h.origin, m.incarnation, e.handle, now);
+    if (!s) {
+      if (in_sync) answer.unknown.push_back(e.handle);  // else what is missing here may still come
+    } else if (is_tombstone(s->record.state)) {
+      answer.revoked.push_back(e.handle);
+    } else {
+      if (e.counter > s->record.bucket_counter) {
+        s->record.bucket_counter = e.counter;
+        s->record.bucket_bytes = e.bucket_bytes;
+        set_bucket(*s, in_sync);
+      }
+      if (s->record.state == RecordState::established) {
+        store.set_expires(*s, std::max(s->expires, now + kEstablishedLife));
+      }
+    }
+  }
+  send(h.origin, h.request, h.origin, answer);
+}
+
+// --- remove, revoke, unrevoke ---
+
+void Node::State::on_remove(const MessageHeader& h, NodeId from, const Remove& m, Instant now) {
+  if (!acts_for(h, from)) {
+    ++count.message_malformed;
+    return;
+  }
+  const DirectoryGroup* group = group_for(h.origin, m.id.group());
+  if (!group) return answer_request(h, from, RequestAnswer::Status::denied);
+  SessionKey key = session_key(m.id, group->secret);
+  if (!belongs_here(h, from, m, key.slot(), now) || repeat_request(h, from)) return;
+
+  StoredRecord* s = store.find(key, now);
+  Instant expires = now + kRemovedLife;
+  Record r{.key = key, .group = group->id, .owner = h.origin, .version = m.version};
+  if (s) {
+    if (h.origin != s->record.owner && !h.origin.is_op()) return answer_request(h, from, RequestAnswer::Status::denied);
+    if (is_tombstone(s->record.state)) return answer_request(h, from, RequestAnswer::Status::ok);
+    r = s->record;
+    expires = std::max(expires, s->expires);
+    if (h.origin.is_op()) {
+      r.version.term = static_cast<uint16_t>(std::min(r.version.term + 1, 0xffff));
+    } else {
+      r.version = {s->record.version.term, m.version.incarnation, m.version.counter};
+      // A late copy of a removal, after the session's owner has inserted it anew.
+      if (r.version < s->record.version) return answer_request(h, from, RequestAnswer::Status::not_found);
+    }
+  } else if (h.origin.is_op()) {
+    return answer_request(h, from, RequestAnswer::Status::not_found);
+  }
+  r.state = RecordState::removed;
+  r.target = Target::drop;
+  if (r.version.incarnation == 0) r.version.incarnation = 1;
+  if (r.version.term == 0) r.version.term = 1;
+  begin_request({.kind = Request::Kind::remove,
+                 .reply_to = reply_to(h, from),
+                 .origin = h.origin,
+                 .request = h.request,
+                 .record = r},
+                expires, false, now);
+}
+
+void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m, Instant now) {
+  if (!acts_for(h, from)) {
+    ++count.message_malformed;
+    return;
+  }
+  const DirectoryGroup* group = group_for(h.origin, m.id ? m.id->group() : m.group);
+  if (!group || (!m.id && !h.origin.is_op())) return answer_request(h, from, RequestAnswer::Status::denied);
+  SessionKey key = m.id ? session_key(*m.id, group->secret) : m.key;
+  if (!belongs_here(h, from, m, key.slot(), now) || repeat_request(h, from)) return;
+
+  StoredRecord* s = store.find(key, now);
+  if (s && !h.origin.is_op() && s->record.owner != h.origin && !is_tombstone(s->record.state)) {
+    return answer_request(h, from, RequestAnswer::Status::denied);
+  }
+  Duration least = group->lease_cap + kPermitLife + kLongestRetry;
+  Instant expires =
+      now + std::clamp<Duration>(std::chrono::milliseconds(m.duration_ms), least, Duration(kRevokedLifeMax));
+  Record r{.key = key, .group = group->id, .owner = h.origin};
+  if (s) r = s->record;
+  bool revoked_already = s && s->record.state == RecordState::revoked;
+  // The same revocation again, through another proxy: its tombstone will do.
+  if (!(revoked_already && s->expires >= expires - kOutcomeMemory)) {
+    // Two terms above a revocation, so that it outlives an unrevoke of the former one that is still on its way here.
+    int term = r.version.term + (revoked_already ? 2 : 1);
+    r.version = {static_cast<uint16_t>(std::min(term, 0xfffe)), kId24Max, (uint64_t(1) << 40) - 1};
+    r.state = RecordState::revoked;
+    r.target = Target::drop;
+  }
+  if (s) expires = std::max(expires, revoked_already ? s->expires : expires);
+  begin_request({.kind = Request::Kind::revoke,
+                 .reply_to = reply_to(h, from),
+                 .origin = h.origin,
+                 .request = h.request,
+                 .record = r},
+                expires, false, now);
+}
+
+void Node::State::on_unrevoke(const MessageHeader& h, NodeId from, const Unrevoke& m, Instant now) {
+  if (!acts_for(h, from)) {
+    ++count.message_malformed;
+    return;
+  }
+  const DirectoryGroup* group = group_for(h.origin, m.id ? m.id->group() : m.group);
+  if (!group || (!m.id && !h.origin.is_op())) return answer_request(h, from, RequestAnswer::Status::denied);
+  SessionKey key = m.id ? session_key(*m.id, group->secret) : m.key;
+  if (!belongs_here(h, from, m, key.slot(), now) || repeat_request(h, from)) return;
+
+  StoredRecord* s = store.find(key, now);
+  if (s && is_lift(s->record)) return answer_request(h, from, RequestAnswer::Status::ok);
+  if (!s || s->record.state != RecordState::revoked) return answer_request(h, from, RequestAnswer::Status::not_found);
+  if (!h.origin.is_op() && s->record.owner != h.origin) return answer_request(h, from, RequestAnswer::Status::denied);
+  Record r = s->record;
+  r.state = RecordState::removed;
+  r.version = {static_cast<uint16_t>(r.version.term + 1), 0, 0};
+  begin_request({.kind = Request::Kind::unrevoke,
+                 .reply_to = reply_to(h, from),
+                 .origin = h.origin,
+                 .request = h.request,
+                 .record = r},
+                now + kRemovedLife, true, now);
+}
+
+// --- sending ---
+
+void Node::State::send(NodeId to, uint32_t request, NodeId origin, const MessageBody& body, uint8_t hops) {
+  MessageHeader h{.request = request, .origin = origin, .hops = hops, .view = options.view.id()};
+  outputs.push_back({to, encode(h, body)});
+}
+
+}  // namespace statecast

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Tombstones, and who must hear of them. A removal, revocation or unrevocation is applied here, listed for the other
+// replicas (permits wait for that list), and pushed to every proxy that was granted a lease and to the owner until they
+// acknowledge. `stored`: W in-sync replicas have it. `silent`: at every replica all that it pushed is acknowledged, or
+// time has ended what was granted.
+#include <algorithm>
+
+#include "directory/node_state.h"
+
+namespace statecast {
+
+// --- at the coordinator ---
+
+bool Node::State::repeat_request(const MessageHeader& h, NodeId from) {
+  auto it = request_ids.find({reply_to(h, from), h.origin, h.request});
+  if (it == request_ids.end()) return false;
+  Request& r = requests.at(it->second);
+  if (r.stored || r.done || r.said_degraded) {
+    send(r.reply_to, r.request, r.origin, RequestAnswer{r.last, static_cast<uint8_t>(r.have.size())});
+  }
+  return true;
+}
+
+void Node::State::begin_request(Request req, Instant expires, bool lifted, Instant now) {
+  if (!pending_room(req.origin)) {
+    send(req.reply_to, req.request, req.origin, RequestAnswer{RequestAnswer::Status::try_again, 0});
+    return;
+  }
+  uint32_t id = next_id();
+  req.id = id;
+  ++pending[req.origin];
+  request_ids[{req.reply_to, req.origin, req.request}] = id;
+  requests_of.emplace(req.record.key, id);
+  SessionKey key = req.record.key;
+  Record record = req.record;
+  Request& r = requests[id];
+  r = std::move(req);
+  r.deadline = now + std::max<Duration>(200ms, 3 * rtt_max(key.slot()));
+  bool applied = apply_held(record, expires, false, {}, now, lifted);
+  StoredRecord* s = store.find(key, now);
+  if (!s || !is_tombstone(s->record.state)) {  // no room for it, or what stands here is newer
+    r.done = true;
+    answer_request(r, s ? RequestAnswer::Status::ok : RequestAnswer::Status::degraded);
+    return after_request_step(r, now);
+  }
+  r.record = s->record;
+  // The tombstone stood here already, from another coordinator: the others confirm it anew.
+  if (!applied) list_change(s->record, s->expires, lifted, {}, now);
+  (in_sync ? r.have : r.have_unsynced).insert(options.self);
+  after_request_step(r, now);
+  check_request(r, now);
+}
+
+void Node::State::on_copy(ProxyId from, const SessionKey& key, bool synced, Instant now) {
+  auto [first, last] = requests_of.equal_range(key);
+  std::vector<uint32_t> ids;
+  for (auto it = first; it != last; ++it) ids.push_back(it->second);
+  for (uint32_t id : ids) {
+    auto it = requests.find(id);
+    if (it == requests.end() || it->second.done) continue;
+    (synced ? it->second.have : it->second.have_unsynced).insert(from);
+    check_request(it->second, now);
+  }
+}
+
+void Node::State::check_request(Request& r, Instant now) {
+  if (r.done) return;
+  const DirectoryGroup& group = *group_of(r.record.group);
+  Slot slot = r.record.key.slot();
+  unsigned w = options.view.write_count(), replicas = options.view.replica_count();
+  // From here on no replica without the tombstone gets the permits that it needs, so that time ends what it granted. Of
+  // two replicas each needs the other's permit: there the first copy does.
+  bool shut_out = r.have.size() >= w || (replicas == 2 && !r.have.empty());
+  if (shut_out && r.time_stands_in == Instant::max()) {
+    Duration life = kPermitLife + group.lease_cap;
+    r.time_stands_in = now + life + safety_margin(life);
+  }
+  if (!r.stored && r.have.size() >= w) {
+    r.stored = true;
+    ++count.request_stored;
+    bool revoke = r.kind == Request::Kind::revoke;
+    answer_request(r, revoke ? RequestAnswer::Status::stored : RequestAnswer::Status::ok);
+    if (!revoke) {
+      r.done = true;
+      return after_request_step(r, now);
+    }
+    r.tries = 0;
+    ask_silent(r, now);
+  }
+  if (r.kind != Request::Kind::revoke || !shut_out || !quiet(r.record.key, now)) return;
+  bool time = now >= r.time_stands_in && !group.partition_available;
+  for (ProxyId id : others(slot)) {
+    if (!r.silent.contains(id) && !time) return;
+  }
+  r.done = true;
+  ++count.request_silent;
+  answer_request(r, RequestAnswer::Status::silent);
+  after_request_step(r, now);
+}
+
+// Asked again until they answer: a lost question or answer costs only time.
+void Node::State::ask_silent(Request& r, Instant now) {
+  for (ProxyId id : others(r.record.key.slot())) {
+    if (!r.silent.contains(id)) send(id, 0, Held{r.record.key, r.record.version, r.record.owner, std::nullopt});
+  }
+  after_request_step(r, now);
+}
+
+void Node::State::on_holders_silent(ProxyId from, const HoldersSilent& m, Instant now) {
+  auto [first, last] = requests_of.equal_range(m.key);
+  std::vector<uint32_t> ids;
+  for (auto it = first; it != last; ++it) ids.push_back(it->second);
+  for (uint32_t id : ids) {
+    Request& r = requests.at(id);
+    if (r.record.version != m.version) continue;
+    r.silent.insert(from);
+    check_request(r, now);
+  }
+}
+
+void Node::State::on_request_timer(Request& r, Instant now) {
+  if (r.done) {
+    request_ids.erase({r.reply_to, r.origin, r.request});
+    auto [first, last] = requests_of.equal_range(r.record.key);
+    for (auto it = first; it != last; ++it) {
+      if (it->second == r.id) {
+        requests_of.erase(it);
+        break;
+      }
+    }
+    if (--pending[r.origin] == 0) pending.erase(r.origin);
+    requests.erase(r.id);
+    return;
+  }
+  if (!r.stored && !r.said_degraded && now >= r.deadline) {
+    r.said_degraded = true;
+    ++count.request_degraded;
+    answer_request(r, RequestAnswer::Status::degraded);
+  }
+  // Neither stored nor likely to be any more: the tombstone itself is over.
+  if (!store.find(r.record.key, now)) {
+    r.done = true;
+    return after_request_step(r, now);
+  }
+  uint32_t id = r.id;
+  ++r.tries;
+  if (r.kind == Request::Kind::revoke && r.time_stands_in != Instant::max())
+    ask_silent(r, now);
+  else
+    after_request_step(r, now);
+  check_request(requests.at(id), now);
+}
+
+void Node::State::answer_request(Request& r, RequestAnswer::Status status) {
+  r.last = status;
+  send(r.reply_to, r.request, r.origin, RequestAnswer{status, static_cast<uint8_t>(r.have.size())});
+}
+
+void Node::State::answer_request(const MessageHeader& h, NodeId from, RequestAnswer::Status status) {
+  if (status == RequestAnswer::Status::denied) ++count.request_denied;
+  send(reply_to(h, from), h.request, h.origin, RequestAnswer{status, 0});
+}
+
+// --- at every replica ---
+
+// Every replica that has a change lists it for each other one, so that no permit of its gets past it.
+void Node::State::list_change(const Record& r, Instant expires, bool lifted, ProxyId source, Instant now) {
+  for (ProxyId id : others(r.key.slot())) {
+    if (id == source) continue;
+    Peer& p = *peer(id);
+    ++count.change_listed;
+    if (!p.add_change({r, expires, lifted, now})) ++count.peer_out_of_sync;
+    send_changes(p, false, now);
+  }
+}
+
+// The session's holders drop their entries (or turn them to DROP), the former owner learns that it is none any more.
+void Node::State::push_change(StoredRecord& s, const std::optional<Record>& before, Instant now) {
+  const Record& r = s.record;
+  std::vector<Holder> holders = std::move(s.holders);
+  s.holders.clear();
+  for (const Holder& o : holders) {
+    if (o.until <= now) continue;
+    push({.to = NodeId::proxy(o.proxy),
+          .key = r.key,
+          .group = r.group,
+          .version = std::max(r.version, o.version),
+          .handle = 0,
+          .state = r.state,
+          .expires = s.expires,
+          .until = o.until + safety_margin(o.until - now)},
+         now);
+    // It has a DROP from now on: an unrevoke has to find it.
+    if (r.state == RecordState::revoked) s.holders.push_back({o.proxy, s.expires, r.version});
+  }
+  bool by_owner =
+      before && r.state == RecordState::removed && r.owner == before->owner && r.version.term == before->version.term;
+  if (!before || is_tombstone(before->state) || !before->owner.is_member() || by_owner) return;
+  Duration life = kPermitLife + group_of(r.group)->lease_cap;
+  push({.to = before->owner,
+        .key = r.key,
+        .group = r.group,
+        .version = r.version,
+        .handle = before->handle,
+        .state = r.state,
+        .expires = s.expires,
+        .until = now + life + safety_margin(life)},
+       now);
+}
+
+void Node::State::push(Push p, Instant now) {
+  uint32_t id = next_id();
+  ++pushes_of[p.key];
+  Push& kept = pushes[id] = std::move(p);
+  send_push(id, kept, now);
+}
+
+void Node::State::send_push(uint32_t id, Push& p, Instant now) {
+  auto remaining = static_cast<uint32_t>(std::clamp<int64_t>(to_ms(p.expires - now), 0, UINT32_MAX));
+  if (p.to.is_proxy())
+    send(p.to, id, me, Purge{p.key, p.group, p.version, p.state, remaining});
+  else
+    send(p.to, id, me, Notice{p.handle, p.version, p.state, remaining});
+  after_push_sent(id, p, now);
+}
+
+void Node::State::on_ack(NodeId from, uint32_t request, Instant now) {
+  auto it = pushes.find(request);
+  if (it != pushes.end() && it->second.to == from) drop_push(request, now);
+}
+
+void Node::State::drop_push(uint32_t id, Instant now) {
+  SessionKey key = pushes.at(id).key;
+  pushes.erase(id);
+  auto n = pushes_of.find(key);
+  if (--n->second > 0) return;
+  pushes_of.erase(n);
+  try_silent(key, now);
+}
+
+// Nothing that this replica granted of the session is in use any more. One that has restarted does not know all that it
+// had granted: that ends by time.
+bool Node::State::quiet(const SessionKey& key, Instant now) const {
+  if (pushes_of.contains(key)) return false;
+  Duration cap{};
+  for (const auto& [id, g] : groups) cap = std::max(cap, g.lease_cap);
+  Duration life = kPermitLife + cap;
+  return now - started >= life + safety_margin(life);
+}
+
+void Node::State::try_silent(const SessionKey& key, Instant now) {
+  if (!quiet(key, now)) return;
+  if (auto it = silent_askers.find(key); it != silent_askers.end()) {
+    for (const auto& [id, version] : it->second) send(id, 0, HoldersSilent{key, version});
+    silent_askers.erase(it);
+  }
+  auto [first, last] = requests_of.equal_range(key);
+  std::vector<uint32_t> ids;
+  for (auto it = first; it != last; ++it) ids.push_back(it->second);
+  for (uint32_t id : ids) {
+    if (auto it = requests.find(id); it != requests.end()) check_request(it->second, now);
+  }
+}
+
+}  // namespace statecast

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Heartbeats, permits and change lists: what makes a replica that missed a revocation stop granting within a second.
+#include <algorithm>
+
+#include "directory/node_state.h"
+
+namespace statecast {
+
+Peer* Node::State::peer(ProxyId id) {
+  auto it = peers.find(id);
+  return it == peers.end() ? nullptr : &it->second;
+}
+
+std::vector<ProxyId> Node::State::others(Slot slot) const {
+  std::vector<ProxyId> out;
+  for (ProxyId id : options.view.replicas(slot)) {
+    if (id != options.self) out.push_back(id);
+  }
+  return out;
+}
+
+Duration Node::State::rtt_max(Slot slot) const {
+  Duration max{};
+  for (ProxyId id : others(slot)) max = std::max(max, peer(id)->rtt());
+  return max;
+}
+
+// --- heartbeats and permits ---
+
+void Node::State::send_heartbeats(Instant now) {
+  std::erase_if(members_heard, [&](const auto& m) { return now - m.second >= kDeadManTime; });
+  // Those heard within half of the dead-man time; when they are too many for one heartbeat they take turns.
+  std::vector<MemberId> listed;
+  auto it = members_heard.upper_bound(last_listed);
+  for (size_t n = 0; n < members_heard.size() && listed.size() < kMembersListedMax; ++n, ++it) {
+    if (it == members_heard.end()) it = members_heard.begin();
+    if (now - it->second < kDeadManTime / 2) listed.push_back(it->first);
+    last_listed = it->first;
+  }
+  for (auto& [id, p] : peers) {
+    if (const ListedChange* c = p.change(p.first_number()); c && now - c->listed >= kUnacknowledgedMax) {
+      declare_out_of_sync(p);
+    }
+    uint32_t request = next_id();
+    p.on_asked(request, now);
+    send(id, request, Heartbeat{.boot = boot, .to_boot = p.boot, .applied = p.applied, .members_heard = listed});
+  }
+  if (!in_sync) check_sync(now);
+  after_heartbeats(now);
+}
+
+void Node::State::on_heartbeat(const MessageHeader& h, Peer& p, const Heartbeat& m, Instant now) {
+  learn_boot(p, m.boot, now);
+  if (m.boot != p.boot) return;
+  p.on_members(m.members_heard, now);
+  if (m.to_boot == boot) acknowledge(p, m.applied, !p.says_out_of_sync, now);
+  send(p.id, h.request,
+       Permit{.boot = boot,
+              .to_boot = m.boot,
+              .number = p.last_number(),
+              .granted = in_sync && !p.out_of_sync,
+              .out_of_sync = !in_sync,
+              .you_are_out_of_sync = p.out_of_sync});
+}
+
+void Node::State::on_permit(const MessageHeader& h, Peer& p, const Permit& m, Instant now) {
+  if (m.to_boot != boot) return;
+  learn_boot(p, m.boot, now);
+  if (m.boot != p.boot) return;
+  p.says_out_of_sync = m.out_of_sync;
+  p.on_permit(h.request, m.number, m.granted, now);
+  if (m.you_are_out_of_sync) {
+    if (in_sync) ++count.sync_lost;
+    return fall_out_of_sync(now);
+  }
+  if (m.out_of_sync) return;
+  // A copy that it took while out of sync counts from now on.
+  std::vector<SessionKey> keys;
+  for (const auto& [id, r] : requests) {
+    if (!r.done && r.have_unsynced.contains(p.id)) keys.push_back(r.record.key);
+  }
+  for (const SessionKey& key : keys) on_copy(p.id, key, true, now);
+}
+
+// A new boot of a peer: it has forgotten what it had acknowledged.
+void Node::State::learn_boot(Peer& p, uint32_t b, Instant now) {
+  bool known_before = p.boot != 0;
+  if (!p.on_boot(b, now)) return;
+  if (known_before) p.drop_permits();
+  for (auto& [id, w] : writes) w.answers.erase(p.id);
+  for (auto& [id, r] : requests) {
+    if (r.done || r.stored) continue;
+    r.have_unsynced.erase(p.id);
+    if (r.have.erase(p.id) == 0) continue;
+    if (StoredRecord* s = store.find(r.record.key, now)) {
+      if (!p.add_change({s->record, s->expires, is_lift(s->record), now})) ++count.peer_out_of_sync;
+    }
+  }
+  send_changes(p, false, now);
+  if (!in_sync && sharers.contains(p.id)) {
+    sync[p.id] = {};
+    ask_sync(p, now);
+  }
+}
+
+void Node::State::declare_out_of_sync(Peer& p) {
+  p.clear_list();
+  p.out_of_sync = true;
+  ++count.peer_out_of_sync;
+}
+
+// This node has not run for longer than its permits live: whatever it was promised is over, and the silence of others
+// was its own.
+void Node::State::after_pause(Instant now) {
+  ++count.paused;
+  members_since = now;
+  for (auto& [id, p] : peers) {
+    p.drop_permits();
+    p.restart_waiting(now);
+  }
+}
+
+// --- change lists ---
+
+// What has not been sent yet, as far as the window goes; `again`: what is unacknowledged, too.
+void Node::State::send_changes(Peer& p, bool again, Instant now) {
+  uint64_t first = again ? p.first_number() : std::max(p.first_number(), p.unsent);
+  for (uint64_t n = first; n < p.first_number() + kChangesInFlight; ++n) {
+    const ListedChange* c = p.change(n);
+    if (!c || p.boot == 0) break;
+    send(p.id, 0,
+         Change{.number = n,
+                .record = wire_record(c->record, c->expires, now),
+                .lifted = c->lifted,
+                .boot = boot,
+                .to_boot = p.boot});
+    p.unsent = n + 1;
+  }
+  after_changes_sent(p, again, now);
+}
+
+void Node::State::on_change(Peer& p, const Change& m, Instant now) {
+  learn_boot(p, m.boot, now);
+  if (m.boot != p.boot || m.to_boot != boot) return;
+  if (m.number == p.applied + 1) {
+    const Record& r = m.record;
+    bool ours = group_of(r.group) && options.view.is_replica(options.self, r.key.slot());
+    if (ours) {
+      ++count.change_applied;
+      apply_held(r, now + std::chrono::milliseconds(r.remaining_ms), in_sync, p.id, now, m.lifted);
+    }
+    p.on_applied(m.number);
+  }
+  send(p.id, 0, ChangeAck{.number = p.applied, .boot = m.boot, .to_boot = boot, .in_sync = in_sync});
+}
+
+void Node::State::on_change_ack(Peer& p, const ChangeAck& m, Instant now) {
+  if (m.boot != boot || m.to_boot != p.boot) return;
+  acknowledge(p, m.number, m.in_sync, now);
+}
+
+void Node::State::acknowledge(Peer& p, uint64_t number, bool peer_in_sync, Instant now) {
+  std::vector<ListedChange> taken = p.take_acknowledged(number);
+  if (taken.empty()) return;
+  p.send_at = Instant::max();
+  send_changes(p, false, now);
+  for (const ListedChange& c : taken) on_copy(p.id, c.record.key, peer_in_sync, now);
+}
+
+}  // namespace statecast

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The inside of a Node, shared by the node*.cc files and by nothing else. node.cc reads in the order of a session's
+// life; node_writes.cc is about placed and held, node_changes.cc about tombstones and who must hear of them,
+// node_peers.cc about permits and change lists, node_sync.cc about falling out of sync and back; node_timers.cc has
+// every timer.
+// Threads, ownership: as Node.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <queue>
+#include <random>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "directory/node.h"
+#include "directory/peers.h"
+#include "directory/store.h"
+
+namespace statecast {
+
+inline constexpr Duration kCompleteAfter = 100ms;  // a record only placed for as long: this replica completes it
+inline constexpr Duration kRemovedLife = 60s;
+inline constexpr Duration kMappingLifeMax = 120s;  // of a member's mapping without refresh
+inline constexpr Duration kEstablishedLife = 60s;
+inline constexpr Duration kRevokedLifeMax = 30 * 24h;
+inline constexpr Duration kLongestRetry = 5s;  // of any request: a revocation outlives its late copies
+inline constexpr Duration kWithdrawnMemory = 15s;
+inline constexpr Duration kOutcomeMemory = 30s;  // a request that comes again gets the same outcome
+inline constexpr size_t kPendingPerOriginMax = 1024;
+inline constexpr size_t kPendingMax = 65'536;  // writes, and requests
+inline constexpr size_t kWithdrawnMax = 65'536;
+inline constexpr size_t kWaitersMax = 8;          // copies and renewals of one insert under way
+inline constexpr size_t kMembersListedMax = 300;  // of one heartbeat; more take turns
+inline constexpr uint64_t kGrantMin = 64 * 1024;
+
+#define SC_NODE_COUNTERS(X)                                                                                            \
+  X(query_live, "directory.query.live.questions", "questions answered with a lease")                                   \
+  X(query_none, "directory.query.none.questions", "questions about sessions that this replica does not have")          \
+  X(query_ask_another, "directory.query.ask_another.questions",                                                        \
+    "questions that this node could not answer: out of sync, only placed, no permits, or not a replica")               \
+  X(query_no_bytes, "directory.query.no_bytes.questions", "questions that met a spent share of a byte bucket")         \
+  X(query_tombstone, "directory.query.tombstone.questions", "questions about revoked or removed sessions")             \
+  X(query_unavailable, "directory.query.unavailable.questions", "questions about sessions of dead members")            \
+  X(insert_ok, "directory.insert.ok.requests", "inserts held by W replicas")                                           \
+  X(insert_degraded, "directory.insert.degraded.requests", "inserts accepted with fewer than W copies")                \
+  X(insert_busy, "directory.insert.busy.requests", "inserts withdrawn because another owner's was under way")          \
+  X(insert_conflict, "directory.insert.conflict.requests", "inserts that met another owner's mapping or a tombstone")  \
+  X(insert_refused, "directory.insert.refused.requests",                                                               \
+    "inserts not taken: too few copies, no permits, an older version, or no room")                                     \
+  X(insert_completed, "directory.insert.completed.records", "records placed by another coordinator, completed here")   \
+  X(request_stored, "directory.request.stored.requests", "removals, revocations and unrevocations held by W replicas") \
+  X(request_silent, "directory.request.silent.requests",                                                               \
+    "revocations that owner, replicas and holders acknowledged, "                                                      \
+    "or whose time ran out")                                                                                           \
+  X(request_degraded, "directory.request.degraded.requests",                                                           \
+    "removals and revocations with fewer than W copies in time")                                                       \
+  X(request_denied, "directory.request.denied.requests", "requests of members for what is not theirs")                 \
+  X(request_over_limit, "directory.request.over_limit.requests",                                                       \
+    "requests beyond what one origin or all may have pending")                                                         \
+  X(request_relayed, "directory.request.relayed.requests", "requests handed on to a replica")                          \
+  X(request_try_again, "directory.request.try_again.requests", "requests for which no replica was within reach")       \
+  X(message_malformed, "directory.message.malformed.messages",                                                         \
+    "messages that did not decode, or not from that sender")                                                           \
+  X(message_view_mismatch, "directory.message.view_mismatch.messages",                                                 \
+    "messages of proxies with another view: an alarm when the revision is the same")                                   \
+  X(change_listed, "directory.change.listed.changes", "changes listed for other replicas")                             \
+  X(change_applied, "directory.change.applied.changes", "changes applied from other replicas")                         \
+  X(peer_out_of_sync, "directory.peer.out_of_sync.events",                                                             \
+    "peers declared out of sync: a change unacknowledged for 45 s, or too many")                                       \
+  X(sync_lost, "directory.sync.lost.events", "times this node was told that it is out of sync")                        \
+  X(resync_complete, "directory.sync.complete.events", "times this node came into sync from R-W+1 in-sync replicas")   \
+  X(resync_incomplete, "directory.sync.resync_incomplete.events",                                                      \
+    "times this node came into sync from fewer: owners re-send what is missing")                                       \
+  X(paused, "directory.node.paused.events", "times this node found that it had not run for longer than a permit")      \
+  X(store_full, "directory.store.full.records", "records not stored because of records_max")                           \
+  X(push_expired, "directory.push.expired.messages", "purges and notices never acknowledged, ended by time")
+
+struct NodeCounters {
+#define SC_NODE_FIELD(symbol, name, help) uint64_t symbol = 0;
+  SC_NODE_COUNTERS(SC_NODE_FIELD)
+#undef SC_NODE_FIELD
+};
+
+// A record that this replica has, and does not know to be held.
+struct Placed {
+  Record record;
+  Instant expires;
+  bool born_new = false;
+  bool fresh = false;  // placed while in sync: its bucket's share is this replica's to grant
+  unsigned tries = 0;  // at completing it
+  Instant due{};       // for the next one
+};
+
+// Whom an insert's outcome goes to.
+struct Waiter {
+  NodeId reply_to, origin;
+  uint32_t request = 0;
+  ProxyId ingress;
+  std::vector<uint8_t> packet;
+};
+
+// An insert under way at its coordinator; without waiters: a replica completing what it has only placed.
+struct Write {
+  uint32_t id = 0;
+  Record record;
+  Instant expires;
+  bool born_new = false;
+  std::vector<Waiter> waiters;
+  std::map<ProxyId, PlaceAck::Status> answers;
+  std::optional<uint16_t> passed_term;  // of the held record of another owner, or tombstone, that it passes
+  unsigned adopted = 0;                 // records of other replicas that made it start anew
+  Instant deadline, resend;
+};
+
+// A removal, revocation or unrevocation at its coordinator.
+struct Request {
+  enum class Kind : uint8_t { remove, revoke, unrevoke };
+  uint32_t id = 0;
+  Kind kind = Kind::remove;
+  NodeId reply_to, origin;
+  uint32_t request = 0;
+  Record record;
+  std::set<ProxyId> have, have_unsynced;  // replicas that have it; of those out of sync the copy does not count yet
+  std::set<ProxyId> silent;
+  bool stored = false, done = false, said_degraded = false;
+  RequestAnswer::Status last = RequestAnswer::Status::ok;
+  Instant deadline;  // then: degraded
+  Instant time_stands_in = Instant::max();
+  Instant next;
+  unsigned tries = 0;
+};
+
+// A purge or notice that goes out until it is acknowledged, or the time stands in for that.
+struct Push {
+  NodeId to;
+  SessionKey key;
+  GroupId group;
+  Version version;
+  uint32_t handle = 0;  // a notice's
+  RecordState state = RecordState::revoked;
+  Instant expires;  // of the tombstone
+  Instant until;
+  unsigned tries = 0;
+};
+
+enum class Timer : uint8_t { heartbeat, changes, write, placed, push, request, sync };
+
+struct Node::State {
+  State(NodeOptions options, Instant now);
+
+  // --- node.cc: a session's life ---
+  void on_message(NodeId from, Bytes bytes, Instant now);
+  void on_insert(const MessageHeader& h, NodeId from, const Insert& m, Instant now);
+  void on_query(const MessageHeader& h, NodeId from, const Query& m, Instant now);
+  void on_refresh(const MessageHeader& h, const Refresh& m, Instant now);
+  void on_remove(const MessageHeader& h, NodeId from, const Remove& m, Instant now);
+  void on_revoke(const MessageHeader& h, NodeId from, const Revoke& m, Instant now);
+  void on_unrevoke(const MessageHeader& h, NodeId from, const Unrevoke& m, Instant now);
+  bool acts_for(const MessageHeader& h, NodeId from) const;
+  const DirectoryGroup* group_for(NodeId origin, GroupId id) const;
+  bool belongs_here(const MessageHeader& h, NodeId from, const MessageBody& body, Slot slot, Instant now);
+  struct Grant {
+    uint32_t lease_ms;
+    uint64_t bytes;
+  };
+  Grant grant(StoredRecord& s, const DirectoryGroup& group, ProxyId to, Instant now);
+  void set_bucket(StoredRecord& s, bool fresh);
+  bool may_grant(Slot slot, const DirectoryGroup& group, Instant now) const;
+  bool dead(MemberId member, Instant now) const;
+
+  // --- node_writes.cc: placed and held ---
+  void begin_write(Record r, Instant expires, bool born_new, Waiter waiter, Instant now);
+  enum class Verdict : uint8_t { ok, repeat, conflict, refused };
+  Verdict judge(Record& r, bool born_new, Instant now, std::optional<uint16_t>& passed_term);
+  void send_places(Write& w, Instant now);
+  void on_place(const MessageHeader& h, ProxyId from, const Place& m, Instant now);
+  PlaceAck judge_place(const Record& r, bool born_new, Instant now);
+  void on_place_ack(const MessageHeader& h, ProxyId from, const PlaceAck& m, Instant now);
+  void check_write(Write& w, Instant now);
+  unsigned copies(const Write& w) const;
+  void hold(Write& w, InsertAnswer::Status status, Instant now);
+  void lose(Write& w, InsertAnswer::Status status, const std::optional<Record>& record, Instant now);
+  void release(const Waiter& w, StoredRecord& s, InsertAnswer::Status status, unsigned copies, Instant now);
+  void answer_insert(const Waiter& w, InsertAnswer answer);
+  void on_held(const MessageHeader& h, ProxyId from, const Held& m, Instant now);
+  void on_withdraw(const Withdraw& m, Instant now);
+  void complete(const SessionKey& key, Instant now);
+  void on_write_timer(Write& w, Instant now);
+  void drop_write(Write& w);
+  bool apply_held(const Record& r, Instant expires, bool fresh, ProxyId source, Instant now, bool lifted = false);
+  void settle_placed(const StoredRecord& s, Instant now);
+  void remember_withdrawn(const SessionKey& key, NodeId owner, const Version& v, Instant now);
+  bool is_withdrawn(const Record& r) const { return withdrawn.contains({r.key, r.owner, r.version}); }
+  bool room_for(const Record& r, Instant now);
+
+  // --- node_changes.cc: tombstones, and who must hear of them ---
+  void begin_request(Request r, Instant expires, bool lifted, Instant now);
+  bool repeat_request(const MessageHeader& h, NodeId from);
+  void check_request(Request& r, Instant now);
+  void ask_silent(Request& r, Instant now);
+  void on_request_timer(Request& r, Instant now);
+  void answer_request(Request& r, RequestAnswer::Status status);
+  void answer_request(const MessageHeader& h, NodeId from, RequestAnswer::Status status);
+  void on_copy(ProxyId peer, const SessionKey& key, bool in_sync, Instant now);
+  void on_holders_silent(ProxyId from, const HoldersSilent& m, Instant now);
+  void push_change(StoredRecord& s, const std::optional<Record>& before, Instant now);
+  void push(Push p, Instant now);
+  void send_push(uint32_t id, Push& p, Instant now);
+  void on_ack(NodeId from, uint32_t request, Instant now);
+  void drop_push(uint32_t id, Instant now);
+  bool quiet(const SessionKey& key, Instant now) const;
+  void try_silent(const SessionKey& key, Instant now);
+  void list_change(const Record& r, Instant expires, bool lifted, ProxyId source, Instant now);
+
+  // --- node_peers.cc: heartbeats, permits, change lists ---
+  void send_heartbeats(Instant now);
+  void on_heartbeat(const MessageHeader& h, Peer& p, const Heartbeat& m, Instant now);
+  void on_permit(const MessageHeader& h, Peer& p, const Permit& m, Instant now);
+  void on_change(Peer& p, const Change& m, Instant now);
+  void on_change_ack(Peer& p, const ChangeAck& m, Instant now);
+  void acknowledge(Peer& p, uint64_t number, bool peer_in_sync, Instant now);
+  void send_changes(Peer& p, bool again, Instant now);
+  void learn_boot(Peer& p, uint32_t boot, Instant now);
+  void declare_out_of_sync(Peer& p);
+  void after_pause(Instant now);
+  Peer* peer(ProxyId id);
+  const Peer* peer(ProxyId id) const { return const_cast<State*>(this)->peer(id); }
+  std::vector<ProxyId> others(Slot slot) const;  // its replicas but this node
+  Duration rtt_max(Slot slot) const;
+
+  // --- node_sync.cc ---
+  struct SyncPeer {
+    bool done = false, in_sync = true;
+    uint64_t cursor = 0;
+    uint32_t boot = 0;
+    Instant again{};
+  };
+  void start_sync(Instant now);
+  void fall_out_of_sync(Instant now);
+  void ask_sync(Peer& p, Instant now);
+  void on_sync_request(const MessageHeader& h, Peer& p, const SyncRequest& m, Instant now);
+  void on_sync_chunk(Peer& p, const SyncChunk& m, Instant now);
+  void take_synced(Peer& p, const Record& r, Instant now);
+  void check_sync(Instant now);
+  void finish_sync(bool complete, Instant now);
+
+  // --- node_timers.cc: set only there ---
+  void start_timers(Instant now);
+  void after_heartbeats(Instant now);
+  void after_changes_sent(Peer& p, bool again, Instant now);
+  void after_places_sent(Write& w, Instant now, bool first);
+  void after_placed(Placed& p, Instant now);
+  void after_push_sent(uint32_t id, const Push& p, Instant now);
+  void after_request_step(Request& r, Instant now);
+  void after_sync_asked(Peer& p, Instant now);
+  void on_deadline(Instant now);
+  Instant next_deadline() const;
+  void on_timer(Timer kind, uint64_t id, const SessionKey& key, Instant now);
+  void arm(Instant when, Timer kind, uint64_t id, const SessionKey& key = {});
+  void enter(Instant now);
+
+  // --- sending ---
+  void send(NodeId to, uint32_t request, NodeId origin, const MessageBody& body, uint8_t hops = 0);
+  void send(ProxyId to, uint32_t request, const MessageBody& body) { send(NodeId::proxy(to), request, me, body); }
+  NodeId reply_to(const MessageHeader& h, NodeId from) const { return h.origin.is_op() ? from : h.origin; }
+  const DirectoryGroup* group_of(GroupId id) const;
+  bool pending_room(NodeId origin);
+  uint32_t next_id() { return ++last_id; }
+
+  NodeOptions options;
+  NodeId me;
+  std::mt19937_64 rng;
+  Instant started, last_now, members_since;
+  uint32_t boot = 0;
+  bool in_sync = false;
+  NodeCounters count;
+
+  std::map<GroupId, DirectoryGroup> groups;
+  std::map<ProxyId, Peer> peers;
+  std::set<std::vector<ProxyId>> replica_sets;  // the other replicas of each slot of this node, each set once
+  std::set<ProxyId> sharers;                    // peers that share a slot with this node
+
+  Store store;
+  std::unordered_map<SessionKey, Placed> placed;
+  std::map<uint32_t, Write> writes;
+  std::unordered_map<SessionKey, uint32_t> write_of;
+  struct WithdrawnKey {
+    SessionKey key;
+    NodeId owner;
+    Version version;
+    auto operator<=>(const WithdrawnKey&) const = default;
+  };
+  std::set<WithdrawnKey> withdrawn;
+  std::deque<std::pair<Instant, WithdrawnKey>> withdrawn_order;
+
+  std::map<uint32_t, Request> requests;
+  std::multimap<SessionKey, uint32_t> requests_of;
+  std::map<std::tuple<NodeId, NodeId, uint32_t>, uint32_t> request_ids;  // (reply to, origin, request)
+  std::map<NodeId, size_t> pending;                                      // per origin
+
+  std::map<uint32_t, Push> pushes;
+  std::unordered_map<SessionKey, unsigned> pushes_of;
+  std::map<SessionKey, std::map<ProxyId, Version>> silent_askers;
+
+  std::map<ProxyId, SyncPeer> sync;
+  std::map<SessionKey, std::set<ProxyId>> synced_tombstones;  // and which peers sent it
+
+  std::map<MemberId, Instant> members_heard;
+  MemberId last_listed{};
+
+  struct Armed {
+    Instant when;
+    uint64_t order;
+    Timer kind;
+    uint64_t id;
+    SessionKey key;
+    bool operator<(const Armed& o) const { return std::tie(when, order) > std::tie(o.when, o.order); }
+  };
+  std::priority_queue<Armed> timers;
+  uint64_t armed = 0;
+  uint32_t last_id = 0;
+  std::deque<DirectoryOutput> outputs;
+};
+
+}  // namespace statecast

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Every timer of a node. They are set in this file only, each by a function named for the event that sets it.
+//
+//   heartbeat   every 250 ms to each other node of the view; also looks for peers that left a change unacknowledged for
+//               45 s, and, out of sync, for replicas unheard for 15 s
+//   changes     per peer, while its list of changes is not empty: send again after max(50 ms, 2 x RTT)
+//   write       an insert under way: place again after max(50 ms, 2 x RTT) where nobody answered, and decide after
+//               max(200 ms, 3 x RTT) (degraded, or refused)
+//   placed      a record only placed for 100 ms: complete it; when that finds too few replicas, again after 200 ms,
+//   then
+//               twice as long each time up to 1.6 s, until the record ends
+//   push        a purge or notice: again after max(50 ms, 2 x RTT), then twice as long each time up to 1 s, until it is
+//               acknowledged or time stands in for that
+//   request     a removal or revocation: `degraded` after max(200 ms, 3 x RTT); ask for silence again after 50 ms, then
+//               twice as long each time up to 800 ms; when time stands in for what is missing; once over, forget it 30
+//               s later
+//   sync        out of sync: ask a replica again after max(100 ms, 2 x RTT)
+//
+// Besides, each record ends at its own time (Store). A timer whose reason is gone does nothing when its time comes.
+#include <algorithm>
+
+#include "directory/node_state.h"
+
+namespace statecast {
+
+void Node::State::arm(Instant when, Timer kind, uint64_t id, const SessionKey& key) {
+  timers.push({when, ++armed, kind, id, key});
+}
+
+void Node::State::start_timers(Instant now) {
+  arm(now, Timer::heartbeat, 0);
+}
+
+void Node::State::after_heartbeats(Instant now) {
+  arm(now + kHeartbeatPeriod, Timer::heartbeat, 0);
+}
+
+void Node::State::after_changes_sent(Peer& p, bool again, Instant now) {
+  if (p.pending() == 0) {
+    p.send_at = Instant::max();
+    return;
+  }
+  if (!again && p.send_at != Instant::max()) return;
+  p.send_at = now + p.retry();
+  arm(p.send_at, Timer::changes, p.id.value);
+}
+
+void Node::State::after_places_sent(Write& w, Instant now, bool first) {
+  Duration rtt = rtt_max(w.record.key.slot());
+  if (first) w.deadline = now + std::max<Duration>(200ms, 3 * rtt);
+  w.resend = std::min(w.deadline, now + std::max<Duration>(50ms, 2 * rtt));
+  arm(w.resend, Timer::write, w.id);
+}
+
+void Node::State::after_placed(Placed& p, Instant now) {
+  p.due = now + kCompleteAfter * (1 << std::min(p.tries, 4u));
+  arm(p.due, Timer::placed, 0, p.record.key);
+}
+
+void Node::State::after_push_sent(uint32_t id, const Push& p, Instant now) {
+  const Peer* to = p.to.is_proxy() ? peer(p.to.as_proxy()) : nullptr;
+  Duration wait = std::min<Duration>(1s, (to ? to->retry() : Duration(50ms)) * (1 << std::min(p.tries, 5u)));
+  arm(std::min(p.until, now + wait), Timer::push, id);
+}
+
+void Node::State::after_request_step(Request& r, Instant now) {
+  if (r.done)
+    r.next = now + kOutcomeMemory;
+  else
+    r.next = now + 50ms * (1 << std::min(r.tries, 4u));
+  if (!r.done && !r.stored && !r.said_degraded) r.next = r.deadline;
+  if (!r.done && r.time_stands_in > now) r.next = std::min(r.next, r.time_stands_in);
+  arm(r.next, Timer::request, r.id);
+}
+
+void Node::State::after_sync_asked(Peer& p, Instant now) {
+  Instant& again = sync[p.id].again;
+  again = now + std::max<Duration>(100ms, 2 * p.rtt());
+  arm(again, Timer::sync, p.id.value);
+}
+
+Instant Node::State::next_deadline() const {
+  return std::min(timers.empty() ? Instant::max() : timers.top().when, store.next_expiry());
+}
+
+void Node::State::enter(Instant now) {
+  bool paused = now - last_now > kHeartbeatPeriod + kPermitLife;
+  last_now = std::max(last_now, now);
+  if (paused) after_pause(now);
+}
+
+void Node::State::on_deadline(Instant now) {
+  store.expire(now);
+  while (!timers.empty() && timers.top().when <= now) {
+    Armed t = timers.top();
+    timers.pop();
+    on_timer(t.kind, t.id, t.key, now);
+  }
+}
+
+void Node::State::on_timer(Timer kind, uint64_t id, const SessionKey& key, Instant now) {
+  auto key32 = static_cast<uint32_t>(id);
+  switch (kind) {
+    case Timer::heartbeat: return send_heartbeats(now);
+    case Timer::changes: {
+      Peer& p = *peer(ProxyId{key32});
+      if (p.send_at <= now) send_changes(p, true, now);
+      return;
+    }
+    case Timer::write:
+      if (auto it = writes.find(key32); it != writes.end() && it->second.resend <= now) on_write_timer(it->second, now);
+      return;
+    case Timer::placed: return complete(key, now);
+    case Timer::push:
+      if (auto it = pushes.find(key32); it != pushes.end()) {
+        if (it->second.until <= now) {
+          ++count.push_expired;
+          drop_push(key32, now);
+        } else {
+          ++it->second.tries;
+          send_push(key32, it->second, now);
+        }
+      }
+      return;
+    case Timer::request:
+      if (auto it = requests.find(key32); it != requests.end() && it->second.next <= now) {
+        on_request_timer(it->second, now);
+      }
+      return;
+    case Timer::sync:
+      if (auto it = sync.find(ProxyId{key32});
+          !in_sync && it != sync.end() && !it->second.done && it->second.again <= now) {
+        ask_sync(*peer(ProxyId{key32}), now);
+      }
+      return;
+  }
+}
+
+}  // namespace statecast

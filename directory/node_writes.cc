@@ -1,0 +1,485 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Placed and held. A coordinator places a record at every replica; once W in-sync ones have it, it is held: the
+// coordinator tells all R, gives the ingress proxy its entry, and the owner its answer. Only held records are granted,
+// answered, or a cause of conflict; another owner's placed record is `busy`. A replica that has a record only placed
+// for 100 ms completes it itself, so that nothing acknowledged is lost with its coordinator.
+#include <algorithm>
+
+#include "directory/node_state.h"
+
+namespace statecast {
+
+namespace {
+bool same(const Record& a, const Record& b) {
+  return a.owner == b.owner && a.version == b.version && a.state == b.state;
+}
+// May an insert of another owner pass this held record?
+bool passable(const Record& r, bool born_new, bool owner_dead) {
+  switch (r.state) {
+    case RecordState::revoked: return false;
+    case RecordState::removed: return born_new;
+    case RecordState::closing: return born_new || owner_dead;
+    default: return owner_dead;
+  }
+}
+}  // namespace
+
+// --- at the coordinator ---
+
+void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter waiter, Instant now) {
+  using Status = InsertAnswer::Status;
+  std::optional<uint16_t> passed;
+  StoredRecord* s = store.find(r.key, now);
+  switch (judge(r, born_new, now, passed)) {
+    case Verdict::conflict:
+      ++count.insert_conflict;
+      return answer_insert(waiter, {.status = Status::conflict, .record = wire_record(s->record, s->expires, now)});
+    case Verdict::refused: ++count.insert_refused; return answer_insert(waiter, {.status = Status::refused});
+    case Verdict::repeat: return release(waiter, *s, Status::ok, options.view.write_count(), now);
+    case Verdict::ok: break;
+  }
+  auto busy = [&] {
+    ++count.insert_busy;
+    answer_insert(waiter, {.status = Status::busy});
+  };
+  if (is_withdrawn(r)) return busy();
+  auto p = placed.find(r.key);
+  if (p != placed.end() && p->second.expires > now) {
+    if (p->second.record.owner != r.owner) return busy();
+    if (r.version < p->second.record.version) {
+      ++count.insert_refused;
+      return answer_insert(waiter, {.status = Status::refused});
+    }
+  }
+  if (!room_for(r, now)) return answer_insert(waiter, {.status = Status::refused});
+
+  auto of = write_of.find(r.key);
+  if (of != write_of.end() && writes.at(of->second).record.owner != r.owner) return busy();
+  uint32_t id = of != write_of.end() ? of->second : next_id();
+  Write& w = writes[id];
+  bool again = w.id != 0 && same(w.record, r);
+  w.id = id;
+  write_of[r.key] = id;
+  // A copy of a request under way changes nothing, but its packet is the one to release.
+  auto copy = std::find_if(w.waiters.begin(), w.waiters.end(), [&](const Waiter& o) {
+    return o.origin == waiter.origin && o.request == waiter.request && o.reply_to == waiter.reply_to;
+  });
+  if (copy != w.waiters.end()) {
+    *copy = std::move(waiter);
+  } else if (w.waiters.size() < kWaitersMax) {
+    ++pending[waiter.origin];
+    w.waiters.push_back(std::move(waiter));
+  }
+  if (again) return;
+  w.record = r;
+  w.expires = expires;
+  w.born_new = born_new;
+  w.passed_term = passed;
+  w.answers.clear();
+  placed[r.key] = {.record = r, .expires = expires, .born_new = born_new, .fresh = in_sync};
+  send_places(w, now);
+  after_places_sent(w, now, true);
+  check_write(w, now);
+}
+
+// What is held at this node says of an insert, and which term it gets.
+Node::State::Verdict Node::State::judge(Record& r, bool born_new, Instant now, std::optional<uint16_t>& passed_term) {
+  StoredRecord* s = store.find(r.key, now);
+  if (!s) {
+    if (r.version.term == 0) r.version.term = 1;
+    return Verdict::ok;
+  }
+  const Record& held = s->record;
+  if (held.state == RecordState::revoked) return Verdict::conflict;
+  if (held.owner == r.owner) {
+    r.version.term = held.version.term;
+    if (held.state == RecordState::removed) {
+      if (!born_new || r.version <= held.version) return Verdict::conflict;
+      passed_term = held.version.term;
+      return Verdict::ok;
+    }
+    if (r.version == held.version) return Verdict::repeat;
+    return r.version > held.version ? Verdict::ok : Verdict::refused;
+  }
+  bool owner_dead = held.target == Target::member && dead(held.member, now);
+  if (!passable(held, born_new, owner_dead)) return Verdict::conflict;
+  passed_term = held.version.term;
+  r.version.term = static_cast<uint16_t>(std::min(held.version.term + 1, 0xfffe));
+  return r.version.term > held.version.term ? Verdict::ok : Verdict::conflict;
+}
+
+void Node::State::send_places(Write& w, Instant now) {
+  for (ProxyId id : others(w.record.key.slot())) {
+    auto it = w.answers.find(id);
+    if (it != w.answers.end() && it->second != PlaceAck::Status::out_of_sync) continue;
+    send(id, w.id, Place{wire_record(w.record, w.expires, now), w.born_new});
+  }
+}
+
+void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const PlaceAck& m, Instant now) {
+  Peer& p = *peer(from);
+  learn_boot(p, m.boot, now);
+  auto it = writes.find(h.request);
+  if (it == writes.end() || it->second.record.key != m.key || it->second.record.version != m.version) {
+    // Held by now: this replica may have missed the word, or have got it before the record.
+    StoredRecord* s = store.find(m.key, now);
+    if (s && m.status == PlaceAck::Status::ok && s->record.version == m.version && !is_tombstone(s->record.state)) {
+      send(from, 0, Held{m.key, m.version, s->record.owner, std::nullopt});
+    }
+    return;
+  }
+  if (m.boot != p.boot) return;  // from before its restart
+  Write& w = it->second;
+  if (m.status != PlaceAck::Status::conflict || !m.record || m.record->key != m.key) {
+    auto status = m.status == PlaceAck::Status::conflict ? PlaceAck::Status::refused : m.status;
+    auto& known = w.answers.try_emplace(from, status).first->second;
+    if (known == PlaceAck::Status::out_of_sync) known = status;
+    return check_write(w, now);
+  }
+
+  // A replica knows of a held record that stands against this. If this coordinator has passed that record knowingly,
+  // the replica is only late.
+  const Record& theirs = *m.record;
+  bool late = theirs.state != RecordState::revoked && w.passed_term && theirs.version.term <= *w.passed_term;
+  if (late) {
+    w.answers[from] = PlaceAck::Status::refused;
+    return check_write(w, now);
+  }
+  // Otherwise it is news here. It may be one that this insert passes, with a term of its own.
+  bool owner_dead = theirs.target == Target::member && dead(theirs.member, now);
+  bool passes = theirs.owner != w.record.owner && passable(theirs, w.born_new, owner_dead);
+  SessionKey key = w.record.key;
+  uint32_t id = w.id;
+  apply_held(theirs, now + std::chrono::milliseconds(theirs.remaining_ms), false, from, now);
+  auto still = writes.find(id);
+  if (still == writes.end()) return;
+  Write& again = still->second;
+  if (passes && again.adopted++ < 2 && !again.waiters.empty()) {
+    std::optional<uint16_t> passed;
+    Record r = again.record;
+    if (judge(r, again.born_new, now, passed) == Verdict::ok) {
+      again.record = r;
+      again.passed_term = passed;
+      again.answers.clear();
+      placed[key] = {.record = r, .expires = again.expires, .born_new = again.born_new, .fresh = in_sync};
+      send_places(again, now);
+      return check_write(again, now);
+    }
+  }
+  lose(again, InsertAnswer::Status::conflict, theirs, now);
+}
+
+unsigned Node::State::copies(const Write& w) const {
+  unsigned n = in_sync;
+  for (const auto& [id, status] : w.answers) n += status == PlaceAck::Status::ok;
+  return n;
+}
+
+void Node::State::check_write(Write& w, Instant now) {
+  unsigned r = options.view.replica_count(), needed = options.view.write_count();
+  unsigned against = 0, busy = 0;
+  for (const auto& [id, status] : w.answers) {
+    busy += status == PlaceAck::Status::busy;
+    against += status == PlaceAck::Status::busy || status == PlaceAck::Status::refused;
+  }
+  const DirectoryGroup& group = *group_of(w.record.group);
+  bool completing = w.waiters.empty();
+  if (copies(w) >= needed && (completing || may_grant(w.record.key.slot(), group, now))) {
+    if (completing) ++count.insert_completed;
+    return hold(w, InsertAnswer::Status::ok, now);
+  }
+  // Where W is no majority, two owners could each find W replicas: there the first `busy` decides.
+  bool hopeless = r - against < needed || (busy > 0 && 2 * needed <= r);
+  if (hopeless) lose(w, busy > 0 ? InsertAnswer::Status::busy : InsertAnswer::Status::refused, std::nullopt, now);
+}
+
+void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
+  Write done = std::move(w);
+  drop_write(done);
+  unsigned n = copies(done);
+  bool fresh = placed.contains(done.record.key) && placed[done.record.key].fresh;
+  apply_held(done.record, done.expires, fresh, {}, now);
+  StoredRecord* s = store.find(done.record.key, now);
+  bool kept = s && same(s->record, done.record);
+  if (kept) {
+    for (ProxyId id : others(done.record.key.slot())) {
+      auto it = done.answers.find(id);
+      bool has = it != done.answers.end() &&
+                 (it->second == PlaceAck::Status::ok || it->second == PlaceAck::Status::out_of_sync);
+      Held held{done.record.key, done.record.version, done.record.owner, std::nullopt};
+      if (!has) held.record = wire_record(s->record, s->expires, now);
+      send(id, 0, held);
+    }
+  }
+  for (const Waiter& waiter : done.waiters) {
+    if (kept) {
+      ++(status == InsertAnswer::Status::ok ? count.insert_ok : count.insert_degraded);
+      release(waiter, *s, status, n, now);
+    } else {  // something that stands above it came in the meantime
+      ++count.insert_conflict;
+      InsertAnswer answer{.status = InsertAnswer::Status::conflict};
+      if (s) answer.record = wire_record(s->record, s->expires, now);
+      answer_insert(waiter, answer);
+    }
+  }
+}
+
+// The ingress proxy gets its entry with the packet, the owner its answer.
+void Node::State::release(const Waiter& w, StoredRecord& s, InsertAnswer::Status status, unsigned n, Instant now) {
+  const DirectoryGroup& group = *group_of(s.record.group);
+  if (w.ingress.value != 0 && may_grant(s.record.key.slot(), group, now)) {
+    Grant g = grant(s, group, w.ingress, now);
+    Entry e{.key = s.record.key,
+            .group = s.record.group,
+            .target = s.record.target,
+            .member = s.record.member,
+            .version = s.record.version,
+            .lease_ms = g.lease_ms,
+            .lease_bytes = g.bytes,
+            .echo = options.newest_stamp ? options.newest_stamp(w.ingress) : Stamp{},
+            .packet = w.packet};
+    send(NodeId::proxy(w.ingress), w.request, w.origin, e);
+  }
+  answer_insert(w, {.status = status,
+                    .copies = static_cast<uint8_t>(n),
+                    .version = s.record.version,
+                    .replicas = {options.view.replicas(s.record.key.slot()).begin(),
+                                 options.view.replicas(s.record.key.slot()).end()}});
+}
+
+void Node::State::lose(Write& w, InsertAnswer::Status status, const std::optional<Record>& record, Instant now) {
+  Write lost = std::move(w);
+  drop_write(lost);
+  const Record& r = lost.record;
+  auto p = placed.find(r.key);
+  if (p != placed.end() && same(p->second.record, r)) placed.erase(p);
+  if (lost.waiters.empty()) return;  // a completion: only this replica's copy is given up
+  remember_withdrawn(r.key, r.owner, r.version, now);
+  for (ProxyId id : others(r.key.slot())) send(id, 0, Withdraw{r.key, r.version, r.owner});
+  for (const Waiter& waiter : lost.waiters) {
+    switch (status) {
+      case InsertAnswer::Status::busy: ++count.insert_busy; break;
+      case InsertAnswer::Status::conflict: ++count.insert_conflict; break;
+      default: ++count.insert_refused;
+    }
+    answer_insert(waiter, {.status = status, .record = record});
+  }
+}
+
+void Node::State::on_write_timer(Write& w, Instant now) {
+  if (now < w.deadline) {
+    send_places(w, now);
+    after_places_sent(w, now, false);
+    return check_write(w, now);
+  }
+  const DirectoryGroup& group = *group_of(w.record.group);
+  if (w.waiters.empty()) {  // a completion that found too few: later again
+    SessionKey key = w.record.key;
+    drop_write(w);
+    if (auto it = placed.find(key); it != placed.end()) {
+      ++it->second.tries;
+      after_placed(it->second, now);
+    }
+    return;
+  }
+  bool busy =
+      std::any_of(w.answers.begin(), w.answers.end(), [](const auto& a) { return a.second == PlaceAck::Status::busy; });
+  if (busy) return lose(w, InsertAnswer::Status::busy, std::nullopt, now);
+  bool accept = in_sync && group.degraded_accept && may_grant(w.record.key.slot(), group, now);
+  if (accept) return hold(w, InsertAnswer::Status::degraded, now);
+  lose(w, InsertAnswer::Status::refused, std::nullopt, now);
+}
+
+void Node::State::drop_write(Write& w) {
+  uint32_t id = w.id;
+  auto of = write_of.find(w.record.key);
+  if (of != write_of.end() && of->second == id) write_of.erase(of);
+  for (const Waiter& waiter : w.waiters) {
+    if (--pending[waiter.origin] == 0) pending.erase(waiter.origin);
+  }
+  writes.erase(id);
+}
+
+void Node::State::answer_insert(const Waiter& w, InsertAnswer answer) {
+  send(w.reply_to, w.request, w.origin, answer);
+}
+
+bool Node::State::room_for(const Record& r, Instant now) {
+  size_t max = is_tombstone(r.state) ? options.records_max + options.records_max / 8 : options.records_max;
+  bool room = store.size() + placed.size() < max || store.find(r.key, now) || placed.contains(r.key);
+  if (!room) ++count.store_full;
+  return room;
+}
+
+// --- at the other replicas ---
+
+void Node::State::on_place(const MessageHeader& h, ProxyId from, const Place& m, Instant now) {
+  const Record& r = m.record;
+  if (!group_of(r.group) || !options.view.is_replica(options.self, r.key.slot()) || is_tombstone(r.state)) return;
+  PlaceAck ack = judge_place(r, m.born_new, now);
+  if (ack.status == PlaceAck::Status::ok) {
+    Instant expires = now + std::chrono::milliseconds(r.remaining_ms);
+    StoredRecord* s = store.find(r.key, now);
+    auto p = placed.find(r.key);
+    if (s && same(s->record, r)) {
+      if (expires > s->expires) store.set_expires(*s, expires);
+    } else if (p == placed.end() || !same(p->second.record, r) || p->second.expires <= now) {
+      Placed& now_placed = placed[r.key] = {.record = r, .expires = expires, .born_new = m.born_new, .fresh = in_sync};
+      after_placed(now_placed, now);
+    }
+    if (!in_sync) ack.status = PlaceAck::Status::out_of_sync;
+  }
+  send(from, h.request, ack);
+}
+
+PlaceAck Node::State::judge_place(const Record& r, bool born_new, Instant now) {
+  PlaceAck ack{.key = r.key, .version = r.version, .status = PlaceAck::Status::ok, .record = {}, .boot = boot};
+  auto no = [&](PlaceAck::Status status, std::optional<Record> record = {}) {
+    ack.status = status;
+    ack.record = std::move(record);
+    return ack;
+  };
+  if (is_withdrawn(r)) return no(PlaceAck::Status::refused);
+  if (StoredRecord* s = store.find(r.key, now)) {
+    const Record& held = s->record;
+    auto conflict = [&] { return no(PlaceAck::Status::conflict, wire_record(held, s->expires, now)); };
+    if (held.state == RecordState::revoked) return conflict();
+    if (held.owner == r.owner) {
+      if (held.state == RecordState::removed) {
+        if (!born_new || r.version <= held.version) return conflict();
+      } else if (r.version < held.version) {
+        return no(PlaceAck::Status::refused);
+      } else if (same(held, r)) {
+        return ack;
+      }
+    } else {
+      bool owner_dead = held.target == Target::member && dead(held.member, now);
+      if (r.version.term <= held.version.term || !passable(held, born_new, owner_dead)) return conflict();
+    }
+  }
+  auto p = placed.find(r.key);
+  if (p != placed.end() && p->second.expires > now) {
+    const Placed& other = p->second;
+    if (other.record.owner != r.owner) {
+      return no(PlaceAck::Status::busy, wire_record(other.record, other.expires, now));
+    }
+    if (r.version < other.record.version) return no(PlaceAck::Status::refused);
+  }
+  if (!room_for(r, now)) return no(PlaceAck::Status::refused);
+  return ack;
+}
+
+void Node::State::on_held(const MessageHeader&, ProxyId from, const Held& m, Instant now) {
+  if (m.record) {
+    const Record& r = *m.record;
+    if (r.key != m.key || !group_of(r.group) || !options.view.is_replica(options.self, r.key.slot())) return;
+    apply_held(r, now + std::chrono::milliseconds(r.remaining_ms), in_sync, from, now);
+  } else if (auto p = placed.find(m.key);
+             p != placed.end() && p->second.record.owner == m.owner && p->second.record.version == m.version) {
+    Placed known = p->second;
+    apply_held(known.record, known.expires, known.fresh, from, now);
+  }
+  StoredRecord* s = store.find(m.key, now);
+  if (s && s->record.state == RecordState::revoked && m.version.incarnation == kId24Max) {
+    silent_askers[m.key][from] = m.version;
+    try_silent(m.key, now);
+  }
+}
+
+void Node::State::on_withdraw(const Withdraw& m, Instant now) {
+  remember_withdrawn(m.key, m.owner, m.version, now);
+  auto p = placed.find(m.key);
+  if (p == placed.end() || p->second.record.owner != m.owner || p->second.record.version != m.version) return;
+  placed.erase(p);
+  auto of = write_of.find(m.key);  // this replica may have been completing it
+  if (of == write_of.end()) return;
+  Write& w = writes.at(of->second);
+  if (w.record.owner == m.owner && w.record.version == m.version) lose(w, InsertAnswer::Status::busy, {}, now);
+}
+
+void Node::State::remember_withdrawn(const SessionKey& key, NodeId owner, const Version& v, Instant now) {
+  if (!withdrawn.insert({key, owner, v}).second) return;
+  withdrawn_order.emplace_back(now, WithdrawnKey{key, owner, v});
+  while (withdrawn_order.size() > kWithdrawnMax || withdrawn_order.front().first + kWithdrawnMemory <= now) {
+    withdrawn.erase(withdrawn_order.front().second);
+    withdrawn_order.pop_front();
+  }
+}
+
+// Its coordinator has been silent for too long.
+void Node::State::complete(const SessionKey& key, Instant now) {
+  auto p = placed.find(key);
+  if (p == placed.end()) return;
+  if (p->second.expires <= now) {
+    placed.erase(p);
+    return;
+  }
+  if (p->second.due > now) return;  // placed anew since
+  if (write_of.contains(key) || writes.size() >= kPendingMax) return after_placed(p->second, now);
+  uint32_t id = next_id();
+  Write& w = writes[id];
+  w.id = id;
+  w.record = p->second.record;
+  w.expires = p->second.expires;
+  w.born_new = p->second.born_new;
+  write_of[key] = id;
+  send_places(w, now);
+  after_places_sent(w, now, true);
+  check_write(w, now);
+}
+
+// --- held ---
+
+// Makes a record the held one, unless what is held stands above it. Changes of owner and tombstones are listed for the
+// other replicas and pushed to whoever holds the old record.
+bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, ProxyId source, Instant now, bool lifted) {
+  StoredRecord* ex = store.find(in.key, now);
+  if (ex && !supersedes(in, ex->record)) {
+    if (same(in, ex->record) && expires > ex->expires) store.set_expires(*ex, expires);
+    settle_placed(*ex, now);
+    return false;
+  }
+  if (expires <= now || !room_for(in, now)) return false;
+  std::optional<Record> before;
+  if (ex) before = ex->record;
+  bool bucket_kept = before && before->owner == in.owner && before->bucket_counter >= in.bucket_counter;
+  StoredRecord& s = store.put(in, expires);
+  if (bucket_kept) {
+    s.record.bucket_bytes = before->bucket_bytes;
+    s.record.bucket_counter = before->bucket_counter;
+  } else {
+    set_bucket(s, fresh);
+  }
+  bool handed_over = before && (is_tombstone(before->state) || before->owner != in.owner);
+  if (is_tombstone(in.state) || handed_over) {
+    push_change(s, before, now);
+    list_change(s.record, expires, lifted, source, now);
+  }
+  settle_placed(s, now);
+  return true;
+}
+
+// Held replaces placed: what is placed under this key and could not be held any more goes, and the insert with it.
+void Node::State::settle_placed(const StoredRecord& s, Instant now) {
+  const Record held = s.record;
+  auto p = placed.find(held.key);
+  if (p == placed.end()) return;
+  const Record& r = p->second.record;
+  bool stands = held.state != RecordState::revoked && supersedes(r, held) &&
+                (held.owner == r.owner || held.state == RecordState::closing || is_tombstone(held.state) ||
+                 (held.target == Target::member && dead(held.member, now))) &&
+                (held.state != RecordState::removed || p->second.born_new);
+  if (stands) return;
+  bool other = !same(r, held);
+  placed.erase(p);
+  auto of = write_of.find(held.key);
+  if (of == write_of.end()) return;
+  Write& w = writes.at(of->second);
+  if (other && w.record.owner != held.owner) {
+    lose(w, InsertAnswer::Status::conflict, wire_record(held, s.expires, now), now);
+  } else if (w.waiters.empty()) {
+    drop_write(w);
+  }
+}
+
+}  // namespace statecast
