@@ -150,7 +150,8 @@ bool Querier::none_confirmed(const Question& q, bool last) const {
   if (nones == 0 || !options_.partition_available || !options_.partition_available(q.group)) return false;
   return std::all_of(q.order.begin(), q.order.end(), [&](const Asked& a) {
     if (a.word == Word::none) return true;
-    return (a.word == Word::waiting || a.word == Word::unasked) && (last || known_unreachable(a.replica));
+    return !a.otherwise && (a.word == Word::waiting || a.word == Word::unasked) &&
+           (last || known_unreachable(a.replica));
   });
 }
 
@@ -264,6 +265,7 @@ void Querier::on_answer(ProxyId from, const MessageHeader& header, const QueryAn
       q.no_bytes = event;
       break;
   }
+  asked->otherwise |= asked->word != Word::none;
   std::erase(q.requests, header.request);
   tries_.erase(t);
   go_on(at, now);

@@ -95,6 +95,7 @@ class Querier {
   struct Asked {
     ProxyId replica;
     Word word = Word::unasked;
+    bool otherwise = false;  // has once answered something else than "none": it can be reached
   };
   struct Question {
     GroupId group;
