@@ -368,7 +368,7 @@ struct SessionCache::State {
   bool inspect(uint32_t slot, Instant now, int64_t now_tick) {
     const bool stale = is_stale(now_tick);
     uint64_t w = hot[slot].word.load(std::memory_order_relaxed);
-    if (cold[slot].ends <= now || (!stale && !is_live(w, uint32_t(now_tick)))) {
+    if (stale ? cold[slot].ends <= now : !is_live(w, uint32_t(now_tick))) {
       erase(slot);
       return true;
     }
