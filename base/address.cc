@@ -33,11 +33,25 @@ IpAddress IpAddress::v6(Bytes sixteen) {
   return a;
 }
 
+bool IpAddress::is_unicast() const {
+  if (is_v4()) return raw[0] != 0 && raw[0] != 127 && raw[0] < 0xe0;
+  if (is_none() || raw[0] == 0xff) return false;
+  for (size_t i = 0; i < 15; ++i)
+    if (raw[i]) return true;
+  return raw[15] > 1;
+}
+
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
   std::string s(text);
   IpAddress a;
-  if (inet_pton(AF_INET, s.c_str(), a.raw.data()) == 1) { a.family = Family::v4; return a; }
-  if (inet_pton(AF_INET6, s.c_str(), a.raw.data()) == 1) { a.family = Family::v6; return a; }
+  if (inet_pton(AF_INET, s.c_str(), a.raw.data()) == 1) {
+    a.family = Family::v4;
+    return a;
+  }
+  if (inet_pton(AF_INET6, s.c_str(), a.raw.data()) == 1) {
+    a.family = Family::v6;
+    return a;
+  }
   return std::nullopt;
 }
 
@@ -89,7 +103,9 @@ std::optional<Prefix> Prefix::parse(std::string_view text) {
   return p;
 }
 
-std::string to_string(const Prefix& p) { return to_string(p.address) + "/" + std::to_string(p.length); }
+std::string to_string(const Prefix& p) {
+  return to_string(p.address) + "/" + std::to_string(p.length);
+}
 
 std::optional<MacAddress> MacAddress::parse(std::string_view text) {
   MacAddress m;

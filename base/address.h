@@ -24,13 +24,16 @@ struct IpAddress {
   std::array<uint8_t, 16> raw{};
   Family family = Family::none;
 
-  static IpAddress v4(Bytes four);      // exactly 4 bytes
-  static IpAddress v6(Bytes sixteen);   // exactly 16 bytes
+  static IpAddress v4(Bytes four);     // exactly 4 bytes
+  static IpAddress v6(Bytes sixteen);  // exactly 16 bytes
   static std::optional<IpAddress> parse(std::string_view text);
 
   bool is_v4() const { return family == Family::v4; }
   bool is_v6() const { return family == Family::v6; }
   bool is_none() const { return family == Family::none; }
+  // What one machine can be reached at from outside: not unspecified (all of 0.0.0.0/8), loopback, multicast, reserved
+  // (240.0.0.0/4) or broadcast.
+  bool is_unicast() const;
   size_t size() const { return is_v4() ? 4 : is_v6() ? 16 : 0; }
   Bytes bytes() const { return Bytes(raw).first(size()); }
   auto operator<=>(const IpAddress&) const = default;

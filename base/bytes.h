@@ -32,21 +32,30 @@ class Reader {
 
   // The next n bytes, as a view; empty and failed when there are fewer.
   Bytes bytes(size_t n) {
-    if (n > in_.size()) { ok_ = false; in_ = {}; return {}; }
+    if (n > in_.size()) {
+      ok_ = false;
+      in_ = {};
+      return {};
+    }
     Bytes out = in_.first(n);
     in_ = in_.subspan(n);
     return out;
   }
   void copy(MutableBytes out) {
     Bytes from = bytes(out.size());
-    if (!from.empty()) std::memcpy(out.data(), from.data(), from.size());
-    else if (!out.empty()) std::memset(out.data(), 0, out.size());
+    if (!from.empty())
+      std::memcpy(out.data(), from.data(), from.size());
+    else if (!out.empty())
+      std::memset(out.data(), 0, out.size());
   }
   Bytes rest() { return bytes(in_.size()); }
   size_t left() const { return in_.size(); }
   bool ok() const { return ok_; }
   bool done() const { return ok_ && in_.empty(); }
-  void fail() { ok_ = false; in_ = {}; }
+  void fail() {
+    ok_ = false;
+    in_ = {};
+  }
 
  private:
   uint64_t number(size_t n) {
@@ -75,13 +84,16 @@ class Writer {
   void zeros(size_t n) {
     if (uint8_t* p = take(n); p && n) std::memset(p, 0, n);
   }
-  size_t size() const { return at_; }       // bytes written so far
+  size_t size() const { return at_; }  // bytes written so far
   bool ok() const { return ok_; }
   Bytes written() const { return out_.first(at_); }
 
  private:
   uint8_t* take(size_t n) {
-    if (!ok_ || n > out_.size() - at_) { ok_ = false; return nullptr; }
+    if (!ok_ || n > out_.size() - at_) {
+      ok_ = false;
+      return nullptr;
+    }
     uint8_t* p = out_.data() + at_;
     at_ += n;
     return p;

@@ -35,7 +35,11 @@ struct Error {
 template <class T = void>
 using Result = tl::expected<T, Error>;
 
-inline tl::unexpected<Error> fail(Error e) { return tl::unexpected<Error>(std::move(e)); }
-inline tl::unexpected<Error> fail(Code code, std::string message) { return fail(Error{code, std::move(message)}); }
+inline tl::unexpected<Error> fail(Error e) {
+  return tl::unexpected<Error>(std::move(e));
+}
+inline tl::unexpected<Error> fail(Code code, std::string message) {
+  return fail(Error{code, std::move(message)});
+}
 
 }  // namespace statecast

@@ -30,10 +30,14 @@ struct MonotonicClock {
 using Instant = MonotonicClock::time_point;
 using Duration = MonotonicClock::duration;
 
-constexpr int64_t to_ms(Duration d) { return std::chrono::duration_cast<std::chrono::milliseconds>(d).count(); }
+constexpr int64_t to_ms(Duration d) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
+}
 
 // How much sooner than `d` a holder of something lent stops using it: 1 % and 10 ms (design, "Time").
-constexpr Duration safety_margin(Duration d) { return d / 100 + std::chrono::milliseconds(10); }
+constexpr Duration safety_margin(Duration d) {
+  return d / 100 + std::chrono::milliseconds(10);
+}
 
 // An integer that only mixes with its own kind.
 template <class Tag, class Rep>
@@ -47,8 +51,14 @@ template <class Tag, class Rep>
 struct Quantity {
   Rep value{};
   constexpr auto operator<=>(const Quantity&) const = default;
-  constexpr Quantity& operator+=(Quantity o) { value += o.value; return *this; }
-  constexpr Quantity& operator-=(Quantity o) { value -= o.value; return *this; }
+  constexpr Quantity& operator+=(Quantity o) {
+    value += o.value;
+    return *this;
+  }
+  constexpr Quantity& operator-=(Quantity o) {
+    value -= o.value;
+    return *this;
+  }
   friend constexpr Quantity operator+(Quantity a, Quantity b) { return {a.value + b.value}; }
   friend constexpr Quantity operator-(Quantity a, Quantity b) { return {a.value - b.value}; }
 };

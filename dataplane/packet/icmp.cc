@@ -51,11 +51,6 @@ size_t write_icmp(const IpAddress& source, const IpAddress& destination, uint8_t
   return w.size();
 }
 
-bool one_receiver(const IpAddress& a) {
-  if (a.is_v6()) return a.raw[0] != 0xff;
-  return a.raw[0] < 0xe0;  // multicast, reserved and broadcast are above
-}
-
 }  // namespace
 
 bool is_echo_request(const ParsedPacket& p) {
@@ -65,7 +60,7 @@ bool is_echo_request(const ParsedPacket& p) {
 
 size_t write_echo_reply(Bytes frame, const ParsedPacket& p, MutableBytes out) {
   IpAddress asked = destination_of(frame, p);
-  if (!is_echo_request(p) || !one_receiver(asked)) return 0;
+  if (!is_echo_request(p) || !asked.is_unicast()) return 0;
   Bytes icmp = frame.subspan(p.l4_offset, size_t(p.l3_offset) + p.l3_length - p.l4_offset);
   Reader r(icmp.subspan(4));
   uint32_t rest = r.u32();  // identifier and sequence number
@@ -78,7 +73,7 @@ size_t write_too_big(Bytes frame, const ParsedPacket& p, uint16_t mtu, MutableBy
   bool icmp = p.protocol_number == uint8_t(v6 ? Protocol::icmp6 : Protocol::icmp);
   bool informational = v6 ? p.icmp_type >= 128 : p.icmp_type == 8 || p.icmp_type == 0;
   if (icmp && !informational) return 0;
-  if (p.fragment == Fragment::later || !one_receiver(asked) || !must_not_fragment(frame, p)) return 0;
+  if (p.fragment == Fragment::later || !asked.is_unicast() || !must_not_fragment(frame, p)) return 0;
   size_t header = (v6 ? 40 : 20) + kIcmpHeader, limit = v6 ? kIcmpErrorMax : kIcmpErrorMaxIp4;
   Bytes quote = frame.subspan(p.l3_offset, std::min<size_t>(p.l3_length, limit - header));
   return v6 ? write_icmp(asked, source_of(frame, p), 2, 0, mtu, quote, out)

@@ -129,17 +129,6 @@ bool fragment_is_good(const Layer3& l3, size_t payload) {
   return !(l3.protocol == uint8_t(Protocol::tcp) && l3.fragment_offset == 8);
 }
 
-// An address that no packet from outside may come from.
-bool bad_source(const IpAddress& a) {
-  if (a.is_v4())
-    return a.raw[0] == 0 || a.raw[0] == 127 || (a.raw[0] & 0xf0) == 0xe0 ||
-           a == IpAddress::v4(Bytes(reinterpret_cast<const uint8_t*>("\xff\xff\xff\xff"), 4));
-  if (a.raw[0] == 0xff) return true;
-  for (size_t i = 0; i < 15; ++i)
-    if (a.raw[i]) return false;
-  return a.raw[15] <= 1;
-}
-
 IpAddress address_at(Bytes ip_header, bool v6, bool destination) {
   if (v6) return IpAddress::v6(ip_header.subspan(destination ? 24 : 8, 16));
   return IpAddress::v4(ip_header.subspan(destination ? 16 : 12, 4));
@@ -256,7 +245,7 @@ ParseResult parse_l3(Bytes packet, ParsedPacket& out, ParseChecks checks) {
     if (!tcp && !udp && is_error_type(out.icmp_type, v6))
       read_quote(l4.bytes.subspan(kIcmpSize), out.l4_offset + kIcmpSize, destination, out);
   }
-  if (bad_source(source) || source == destination) return ParseResult::bad_address;
+  if (!source.is_unicast() || source == destination) return ParseResult::bad_address;
   return out.protocol == Protocol::none ? ParseResult::unsupported_protocol : ParseResult::ok;
 }
 

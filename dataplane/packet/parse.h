@@ -38,7 +38,7 @@ enum class ParseResult : uint8_t {
   bad_l4_checksum,       // only where ParseChecks asks
   bad_l4_flags,          // TCP: SYN+FIN, SYN+RST, no flags at all
   bad_port,              // source or destination port 0
-  bad_address,           // source multicast, loopback, unspecified, or equal to destination
+  bad_address,           // source multicast, reserved, loopback, unspecified, or equal to destination
   unsupported_protocol,  // neither TCP, UDP nor ICMP; l3 fields and protocol are set
 };
 const char* to_string(ParseResult r);

@@ -17,6 +17,15 @@ TEST(Address, TextBothWays) {
     EXPECT_FALSE(IpAddress::parse(text)) << text;
 }
 
+TEST(Address, Unicast) {
+  for (const char* text : {"1.0.0.1", "10.0.0.1", "126.255.255.255", "223.255.255.255", "::2", "2001:db8::", "fe80::1"})
+    EXPECT_TRUE(IpAddress::parse(text)->is_unicast()) << text;
+  for (const char* text :
+       {"0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "ff02::1"})
+    EXPECT_FALSE(IpAddress::parse(text)->is_unicast()) << text;
+  EXPECT_FALSE(IpAddress{}.is_unicast());
+}
+
 TEST(Endpoint, TextBothWays) {
   for (const char* text : {"10.0.0.1:6081", "[2001:db8::1]:443", "10.0.0.1:0", "[::]:65535"}) {
     auto e = Endpoint::parse(text);

@@ -46,6 +46,8 @@ TEST(Icmp, NoEchoReply) {
   EXPECT_TRUE(answer(eth().ip4(kClient4, "224.0.0.1").icmp(8).build(), Ask::echo).empty()) << "to multicast";
   EXPECT_TRUE(answer(eth().ip4(kClient4, "255.255.255.255").icmp(8).build(), Ask::echo).empty()) << "to broadcast";
   EXPECT_TRUE(answer(eth().ip6(kClient6, "ff02::1").icmp(128).build(), Ask::echo).empty()) << "to multicast";
+  EXPECT_TRUE(answer(eth().ip4(kClient4, "127.0.0.1").icmp(8).build(), Ask::echo).empty()) << "to loopback";
+  EXPECT_TRUE(answer(eth().ip6(kClient6, "::").icmp(128).build(), Ask::echo).empty()) << "to nobody";
   EXPECT_TRUE(answer(in4().udp(8, 8).build(), Ask::echo).empty()) << "UDP";
   EXPECT_TRUE(answer(in4().icmp(8).payload(8).build(), Ask::echo, 35).empty()) << "no space";
 }

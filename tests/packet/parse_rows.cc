@@ -200,6 +200,7 @@ void bad(std::vector<ParseRow>& rows) {
   add("udp destination port 0", R::bad_port, in4().udp(1, 0));
 
   add("source multicast", R::bad_address, eth().ip4("224.0.0.1", kServer4).udp(1, 2));
+  add("source reserved", R::bad_address, eth().ip4("240.0.0.1", kServer4).udp(1, 2));
   add("source broadcast", R::bad_address, eth().ip4("255.255.255.255", kServer4).udp(1, 2));
   add("source loopback", R::bad_address, eth().ip4("127.0.0.1", kServer4).tcp(1, 2));
   add("source unspecified", R::bad_address, eth().ip4("0.0.0.0", kServer4).udp(68, 67));
