@@ -63,7 +63,7 @@ def counter_breaches(files):
         sources = "\n".join(t for n, t in files.items() if n.endswith(SOURCE) and not n.startswith("tests/"))
         for symbol in symbols:
             stem = symbol.removeprefix("parse_drop_") if symbol.startswith("parse_drop_") else symbol
-            if not re.search(rf"\b{stem}\b", sources):
+            if not re.search(rf"\b({symbol}|{stem})\b", sources):
                 yield definition, f"{symbol} is never counted"
 
 

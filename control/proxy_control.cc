@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Timers of the control thread:
+//   tick, every 50 ms    health of members, next hops, snapshot, sweep of the cache, requests of the operator that
+//   nobody
+//                        answers any more
+//   metrics, 100 ms      the numbers of the metrics page
+// and the machines' own deadlines: node, querier, peers, neighbours.
+#include "control/proxy_control.h"
+
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "control/admin.h"
+#include "control/snapshot.h"
+
+namespace statecast {
+
+namespace {
+
+constexpr Duration kTick = 50ms, kMetrics = 100ms, kRequestLife = 60s, kUnavailableMax = 1s;
+constexpr size_t kNotesPerStep = 256, kWaitingMax = 64, kLoopbackMax = 100'000;
+constexpr long kFenceNapNs = 10'000;
+
+template <class T>
+consteval uint8_t type_of() {
+  return []<class... B>(std::variant<B...>*) {
+    uint8_t index = 0;
+    (void)((std::is_same_v<T, B> || (++index, false)) || ...);
+    return static_cast<uint8_t>(kMessageTypeFirst + index);
+  }(static_cast<MessageBody*>(nullptr));
+}
+
+}  // namespace
+
+bool ProxyControl::is_urgent(Bytes message) {
+  if (message.empty()) return false;
+  switch (message[0]) {
+    case type_of<Remove>():
+    case type_of<Revoke>():
+    case type_of<RequestAnswer>():
+    case type_of<Change>():
+    case type_of<ChangeAck>():
+    case type_of<HoldersSilent>():
+    case type_of<Heartbeat>():
+    case type_of<Permit>():
+    case type_of<Purge>():
+    case type_of<Notice>():
+    case type_of<Ack>(): return true;
+    default: return message[0] < kMessageTypeFirst;  // keep-alives and challenges
+  }
+}
+
+ProxyControl::ProxyControl(ProxyControlSetup setup, Instant now)
+    : setup_(std::move(setup)), self_(NodeId::proxy(setup_.layout->self)), started_(now) {
+  PeerTable* peers = setup_.peers;
+  NodeId self = self_;
+  std::unordered_map<GroupId, bool> available;
+  for (const DirectoryGroup& g : setup_.groups) available[g.id] = g.partition_available;
+  Duration cap = 0s;
+  for (const Group& g : setup_.layout->groups) {
+    cap = std::max(cap, g.lease_cap);
+    group_index_.emplace(g.id, group_index_.size());
+  }
+
+  NodeOptions node;
+  node.self = setup_.layout->self;
+  node.view = setup_.view;
+  node.groups = setup_.groups;
+  node.seed = setup_.seed;
+  node.newest_stamp = [peers, self](ProxyId p) {
+    if (NodeId::proxy(p) == self) return Stamp{peers->boot(), peers->timestamp_us(MonotonicClock::now())};
+    return peers->newest_stamp(NodeId::proxy(p));
+  };
+  node_ = std::make_unique<Node>(std::move(node), now);
+
+  QuerierOptions querier;
+  querier.self = setup_.layout->self;
+  querier.view = setup_.view;
+  querier.boot = peers->boot();
+  querier.timestamp_us = [peers](Instant t) { return peers->timestamp_us(t); };
+  querier.partition_available = [available = std::move(available)](GroupId id) {
+    auto at = available.find(id);
+    return at != available.end() && at->second;
+  };
+  querier.reachable = [peers, self](ProxyId p) {
+    if (NodeId::proxy(p) == self) return true;
+    Instant heard = peers->last_heard(NodeId::proxy(p));
+    return heard != Instant{} && MonotonicClock::now() - heard < kUnreachableAfter;
+  };
+  querier.rtt = [peers, self](ProxyId p) {
+    return NodeId::proxy(p) == self ? Duration{0} : peers->rtt(NodeId::proxy(p));
+  };
+  if (cap > 0s) querier.lease_cap = cap;
+  querier_ = std::make_unique<Querier>(std::move(querier), setup_.seed ^ 0x51);
+
+  if (setup_.admin) register_proxy_commands(*setup_.admin, *this);
+  refresh_snapshot(now);
+}
+
+ProxyControl::~ProxyControl() = default;
+
+void ProxyControl::run(const std::atomic<bool>& stop) {
+  while (!stop.load(std::memory_order_relaxed)) {
+    Instant now = MonotonicClock::now();
+    step(now);
+    setup_.wakeup->about_to_sleep();
+    bool notes =
+        std::any_of(setup_.workers.begin(), setup_.workers.end(), [](const auto& w) { return !w.link->empty(); });
+    Duration nap = notes ? Duration{0} : std::clamp<Duration>(next_deadline() - MonotonicClock::now(), 0ms, kTick);
+    pollfd fds[2] = {{setup_.wakeup->fd(), POLLIN, 0}, {setup_.admin ? setup_.admin->fd() : -1, POLLIN, 0}};
+    timespec wait{0, static_cast<long>(nap.count())};
+    ppoll(fds, 2, &wait, nullptr);
+    setup_.wakeup->awake();
+    if (setup_.admin && (fds[1].revents & POLLIN)) setup_.admin->serve();
+  }
+}
+
+Instant ProxyControl::next_deadline() const {
+  return std::min({next_tick_, node_->next_deadline(), querier_->next_deadline(), setup_.peers->next_deadline(),
+                   setup_.neighbours->next_deadline()});
+}
+
+void ProxyControl::step(Instant now) {
+  take_notes(now);
+  if (querier_->next_deadline() <= now) querier_->on_deadline(now);
+  if (node_->next_deadline() <= now) node_->on_deadline(now);
+  if (setup_.peers->next_deadline() <= now) setup_.peers->on_deadline(now);
+  if (setup_.neighbours->next_deadline() <= now) setup_.neighbours->on_deadline(now);
+  if (next_tick_ <= now) tick(now);
+  if (snapshot_stale_) refresh_snapshot(now);
+  pump(now);
+  send_datagrams(now);
+  send_frames();
+}
+
+// ---- from the workers ----
+
+void ProxyControl::take_notes(Instant now) {
+  Note notes[32];
+  for (const WorkerView& w : setup_.workers) {
+    for (size_t taken = 0; taken < kNotesPerStep;) {
+      size_t n = w.link->take(notes, std::size(notes));
+      for (size_t i = 0; i < n; ++i) {
+        on_note(notes[i], now);
+        w.link->release(notes[i]);
+      }
+      taken += n;
+      if (n < std::size(notes)) break;
+    }
+  }
+}
+
+void ProxyControl::on_note(Note& note, Instant now) {
+  switch (note.kind) {
+    case Note::Kind::ask:
+      if (note.refill && setup_.cache->refill(note.key, now)) return;
+      return ask(note.key, note.group, now);
+    case Note::Kind::not_mine: return on_not_mine(note, now);
+    case Note::Kind::lease: return on_lease(note, now);
+    case Note::Kind::workload:
+      if (note.envelope.options.workload) workload_[note.sender] = *note.envelope.options.workload;
+      return;
+    case Note::Kind::forget_negative: setup_.cache->remove_negative(note.key); return;
+    case Note::Kind::message:
+      if (setup_.peers->on_path_message(note.envelope, note.from, now)) {
+        snapshot_stale_ = true;
+      } else {
+        on_message(note.sender, note.envelope.payload, now);
+      }
+      return;
+    case Note::Kind::hello:
+      setup_.peers->on_hello(note.envelope, note.from, now);
+      snapshot_stale_ = true;
+      return;
+    case Note::Kind::unverified: setup_.peers->on_unverified(note.sender, note.from, now); return;
+    case Note::Kind::neighbour:
+      setup_.neighbours->on_frame(note.port, note_bytes(note), now);
+      if (setup_.neighbours->take_changed()) snapshot_stale_ = true;
+      return;
+    case Note::Kind::want_neighbour: {
+      const auto& ports = setup_.layout->ports;
+      for (uint16_t i = 0; i < ports.size(); ++i) {
+        if (!ports[i].anycast) continue;
+        for (const auto& own : ports[i].addresses) {
+          if (own.on_link(note.address))
+            return setup_.neighbours->want(i, note.address, Neighbours::Keep::briefly, now);
+        }
+      }
+      return;
+    }
+  }
+}
+
+void ProxyControl::ask(const SessionKey& key, GroupId group, Instant now) {
+  if (querier_->ask(key, group, now)) return;
+  for (const WorkerView& w : setup_.workers) w.link->resolved(key, false);
+}
+
+// The member knows nothing of a session that its entry here names it for: the entry goes, whatever its version. Or it
+// knows a version: then the entry goes unless it is newer. A tombstone stays in both cases.
+void ProxyControl::on_not_mine(const Note& note, Instant now) {
+  const Version said = note.envelope.options.not_mine.value_or(Version{});
+  auto entry = setup_.cache->find(note.key, now);
+  if (entry && entry->target == CacheTarget::member && NodeId::member(entry->member) == note.sender) {
+    setup_.cache->remove_if_not_newer(note.key, said == Version{} ? entry->version : said, now, Tombstones::keep);
+  }
+  ask(note.key, note.group, now);
+}
+
+// A lease from the member itself (an admitted session's first): counts from the stamp of ours that it echoes, and only
+// from the present boot.
+void ProxyControl::on_lease(const Note& note, Instant now) {
+  if (!note.envelope.options.lease) return;
+  const LeaseInstruction& lease = *note.envelope.options.lease;
+  const Group* group = find_group(note.group);
+  if (!group || lease.echo.boot != setup_.peers->boot()) return;
+  uint64_t now_us = setup_.peers->timestamp_us(now);
+  if (lease.echo.timestamp_us > now_us) return;
+  Duration length = std::min<Duration>(std::chrono::milliseconds(lease.lease_ms), group->lease_cap);
+  Instant granted = now - std::chrono::microseconds(now_us - lease.echo.timestamp_us);
+  CacheEntry e;
+  e.member = note.sender.as_member();
+  e.group = note.group;
+  e.version = lease.version;
+  e.ends = granted + length - safety_margin(length);
+  e.bytes = lease.lease_bytes;
+  if (e.ends <= now) return;
+  setup_.cache->put(note.key, e, now);
+  for (const WorkerView& w : setup_.workers) w.link->resolved(note.key, true);
+}
+
+// ---- directory ----
+
+void ProxyControl::on_message(NodeId from, Bytes message, Instant now) {
+  if (!querier_->on_message(from, message, now)) node_->on_message(from, message, now);
+}
+
+// Runs until the machines have nothing more to say: what goes to this node itself comes back at once.
+void ProxyControl::pump(Instant now) {
+  for (;;) {
+    if (apply_cache_events(now)) wait_for_workers();
+    bool said = false;
+    for (DirectoryOutput o; querier_->next_output(o); said = true) send(o, now);
+    for (DirectoryOutput o; node_->next_output(o); said = true) send(o, now);
+    while (!loopback_.empty()) {
+      DirectoryOutput o = std::move(loopback_.front());
+      loopback_.pop_front();
+      on_message(self_, o.message, now);
+      said = true;
+    }
+    if (!said) return;
+  }
+}
+
+bool ProxyControl::apply_cache_events(Instant now) {
+  bool withdrawn = false;
+  for (CacheEvent e; querier_->next_event(e);) {
+    apply(e, now);
+    withdrawn |= e.kind == CacheEvent::Kind::tombstone || e.kind == CacheEvent::Kind::purge;
+  }
+  return withdrawn;
+}
+
+void ProxyControl::apply(const CacheEvent& e, Instant now) {
+  CacheEntry entry;
+  entry.group = e.group;
+  entry.member = e.member;
+  entry.version = e.version;
+  entry.ends = e.lease_ends;
+  entry.bytes = e.lease_bytes;
+  switch (e.kind) {
+    case CacheEvent::Kind::lease:
+      entry.target = e.target == Target::member ? CacheTarget::member
+                     : e.target == Target::drop ? CacheTarget::drop
+                                                : CacheTarget::stateless;
+      setup_.cache->put(e.key, entry, now);
+      break;
+    case CacheEvent::Kind::tombstone:
+      entry.target = CacheTarget::drop;
+      entry.bytes = kUnlimitedBytes;
+      setup_.cache->put(e.key, entry, now);
+      break;
+    case CacheEvent::Kind::none: {
+      const Group* group = find_group(e.group);
+      entry.target = CacheTarget::negative;
+      entry.ends = now + (group ? group->negative : Duration{250ms});
+      if (setup_.negatives_exist) setup_.negatives_exist->store(true, std::memory_order_relaxed);
+      setup_.cache->put(e.key, entry, now);
+      break;
+    }
+    case CacheEvent::Kind::no_bytes:
+      entry.bytes = 0;
+      setup_.cache->put(e.key, entry, now);
+      break;
+    case CacheEvent::Kind::unavailable:
+      entry.target = CacheTarget::unavailable;
+      entry.ends = std::min(e.lease_ends, now + kUnavailableMax);
+      setup_.cache->put(e.key, entry, now);
+      break;
+    case CacheEvent::Kind::purge: setup_.cache->remove_if_not_newer(e.key, e.version, now); break;
+    case CacheEvent::Kind::unanswered: break;
+    case CacheEvent::Kind::packet: setup_.workers[0].link->deliver(e.group, e.packet); return;
+  }
+  bool rerun = e.kind != CacheEvent::Kind::unanswered;
+  for (const WorkerView& w : setup_.workers) w.link->resolved(e.key, rerun);
+}
+
+// A worker may have looked a session up before the entry was withdrawn and not have sent its packet yet. Once its turn
+// is over it has; only then may an acknowledgement say that this proxy is silent.
+void ProxyControl::wait_for_workers() {
+  for (const WorkerView& w : setup_.workers) {
+    if (!w.turns) continue;
+    uint64_t before = w.turns();
+    while (w.turns() == before) {
+      timespec nap{0, kFenceNapNs};
+      nanosleep(&nap, nullptr);
+    }
+  }
+}
+
+void ProxyControl::send(const DirectoryOutput& o, Instant) {
+  if (o.message.empty()) return;
+  if (o.to == self_) {
+    if (loopback_.size() < kLoopbackMax) loopback_.push_back(o);
+  } else if (o.to.is_op()) {
+    answer_operator(o.message);
+  } else {
+    setup_.workers[0].link->send_message(o.to, o.message, is_urgent(o.message) ? Urgency::high : Urgency::normal);
+  }
+}
+
+// ---- operator ----
+
+void ProxyControl::request(const MessageBody& body, OperatorAnswer on_answer, Instant now) {
+  uint32_t request = next_request_++;
+  requests_[request] = {std::move(on_answer), now + kRequestLife};
+  auto message = encode({.request = request, .origin = NodeId::op(), .view = setup_.view.id()}, body);
+  node_->on_message(NodeId::op(), message, now);
+  pump(now);
+}
+
+void ProxyControl::answer_operator(Bytes message) {
+  auto m = decode(message);
+  if (!m) return;
+  auto at = requests_.find(m->header.request);
+  if (at != requests_.end() && at->second.on_answer(m->body)) requests_.erase(m->header.request);
+}
+
+// ---- peers and neighbours ----
+
+void ProxyControl::send_datagrams(Instant now) {
+  WorkerLink& link = *setup_.workers[0].link;
+  auto try_to_send = [&](const PeerTable::Datagram& d) {
+    auto via = via_underlay(*setup_.layout, d.at.address);
+    if (!via) return true;  // no way there: gone
+    auto hop = setup_.neighbours->find(via->address);
+    if (!hop) {
+      setup_.neighbours->want(via->port, via->address, Neighbours::Keep::briefly, now);
+      return false;
+    }
+    link.send_datagram(d.at, *hop, Bytes(d.bytes).first(d.length));
+    return true;
+  };
+  for (size_t n = waiting_for_hop_.size(); n > 0; --n) {
+    PeerTable::Datagram d = waiting_for_hop_.front();
+    waiting_for_hop_.pop_front();
+    if (!try_to_send(d)) waiting_for_hop_.push_back(d);
+  }
+  for (PeerTable::Datagram d; setup_.peers->next_output(d);) {
+    if (try_to_send(d)) continue;
+    if (waiting_for_hop_.size() >= kWaitingMax) waiting_for_hop_.pop_front();  // hellos are repeated
+    waiting_for_hop_.push_back(d);
+  }
+}
+
+void ProxyControl::send_frames() {
+  for (Neighbours::Frame f; setup_.neighbours->next_output(f);) setup_.workers[0].link->send_frame(f.port, f.bytes);
+}
+
+// ---- what is due now and then ----
+
+void ProxyControl::tick(Instant now) {
+  next_tick_ = now + kTick;
+  hear_members(now);
+  setup_.neighbours->take_changed();
+  refresh_snapshot(now);
+  // A round of the whole cache takes about 6 s.
+  setup_.cache->sweep(setup_.config->cache.sessions / 128 + 1, now);
+  if (setup_.negatives_exist) {
+    setup_.negatives_exist->store(setup_.cache->stats().negative > 0, std::memory_order_relaxed);
+  }
+  std::erase_if(requests_, [&](const auto& r) { return r.second.until <= now; });
+  say_state(now);
+  if (next_metrics_ <= now) {
+    next_metrics_ = now + kMetrics;
+    collect_metrics(now);
+  }
+}
+
+void ProxyControl::refresh_snapshot(Instant now) {
+  snapshot_stale_ = false;
+  auto next = make_snapshot(setup_.layout, *setup_.peers, *setup_.neighbours, now);
+  if (!setup_.board->published() || !same(*next, setup_.board->newest())) setup_.board->publish(std::move(next));
+}
+
+void ProxyControl::hear_members(Instant now) {
+  for (NodeId id : setup_.layout->peers) {
+    if (!id.is_member()) continue;
+    Instant heard = setup_.peers->last_heard(id);
+    if (heard == Instant{} || heard == heard_[id]) continue;
+    heard_[id] = heard;
+    node_->on_member_heard(id.as_member(), now);
+  }
+}
+
+// A proxy that is cut off says so; what it does about it is the group's `partition` setting.
+void ProxyControl::say_state(Instant now) {
+  NodeStatus s = node_->status(now);
+  bool alone = !s.peers.empty() && std::none_of(s.peers.begin(), s.peers.end(), [](const auto& p) { return p.heard; });
+  if (s.in_sync != in_sync_) spdlog::info("directory: {}", s.in_sync ? "in sync" : "out of sync");
+  if (s.degraded != degraded_) {
+    if (s.degraded)
+      spdlog::warn("directory: degraded, fewer than {} replicas reachable", setup_.view.write_count());
+    else
+      spdlog::info("directory: enough replicas reachable again");
+  }
+  if (alone != partitioned_) {
+    if (alone)
+      spdlog::warn("partitioned: no other proxy is heard");
+    else
+      spdlog::info("other proxies are heard again");
+  }
+  in_sync_ = s.in_sync;
+  degraded_ = s.degraded;
+  partitioned_ = alone;
+}
+
+uint64_t ProxyControl::counter(Counter c) const {
+  uint64_t sum = 0;
+  for (const WorkerView& w : setup_.workers) sum += (w.counters ? w.counters->get(c) : 0) + w.link->counters().get(c);
+  return sum;
+}
+
+const Group* ProxyControl::find_group(GroupId id) const {
+  auto at = group_index_.find(id);
+  return at == group_index_.end() ? nullptr : &setup_.layout->groups[at->second];
+}
+
+void ProxyControl::collect_metrics(Instant now) {
+  std::vector<Metric> all;
+  for (size_t i = 0; i < kCounterCount; ++i) {
+    Counter c = static_cast<Counter>(i);
+    all.push_back({metric_name(counter_name(c)), counter_help(c), {}, static_cast<double>(counter(c)), true});
+  }
+  for (const Node::Counter& c : node_->counters()) {
+    all.push_back({metric_name(std::string("directory.") + c.name), c.help, {}, static_cast<double>(c.value), true});
+  }
+  auto gauge = [&](const char* name, const char* help, double value) {
+    all.push_back({metric_name(name), help, {}, value, false});
+  };
+  NodeStatus node = node_->status(now);
+  SessionCache::Stats cache = setup_.cache->stats();
+  const Snapshot& s = setup_.board->newest();
+  double reachable = 0, heard = 0;
+  for (size_t i = 0; i < s.peers.size(); ++i) {
+    (s.layout->peers[i].is_member() ? reachable : heard) += s.peers[i].reachable ? 1 : 0;
+  }
+  gauge("directory.in_sync", "1 while this replica is in sync.", node.in_sync);
+  gauge("directory.degraded", "1 while fewer than W replicas are reachable.", node.degraded);
+  gauge("directory.partitioned", "1 while no other proxy is heard.", partitioned_);
+  gauge("directory.records", "Mappings held or placed.", static_cast<double>(node.records));
+  gauge("directory.tombstones", "Tombstones held.", static_cast<double>(node.tombstones));
+  gauge("cache.entries", "Entries in the session cache.", static_cast<double>(cache.entries));
+  gauge("cache.negative", "Negative entries.", static_cast<double>(cache.negative));
+  gauge("members.reachable", "Members heard within the last second.", reachable);
+  gauge("proxies.heard", "Other proxies heard within the last second.", heard);
+  gauge("questions", "Questions to the directory that are out.", static_cast<double>(querier_->outstanding()));
+  std::lock_guard lock(metrics_mutex_);
+  metrics_ = std::move(all);
+}
+
+std::vector<Metric> ProxyControl::metrics() const {
+  std::lock_guard lock(metrics_mutex_);
+  return metrics_;
+}
+
+}  // namespace statecast

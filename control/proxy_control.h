@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The control thread of a proxy: everything that is not a packet of a burst. It owns the directory node and the
+// querier, speaks hello and keep-alives through PeerTable, finds next hops, watches which members are reachable, and is
+// the session cache's only writer. It translates between the siblings: worker notes and messages on one side, the
+// sans-IO machines on the other.
+//
+//   ProxyControl control(setup);
+//   control.run(stop);             // the program's main thread
+//   control.step(now);             // tests: what run does between two sleeps
+//
+// One step: take the workers' notes (revocations first) and what is due; feed the machines; carry cache events to the
+// cache and tell the workers; wait, where a session was withdrawn, until no worker can still be sending by the old
+// entry; then send what the machines want sent, the acknowledgements among it.
+//
+// Threads: one; metrics() may be called from any. Ownership: owns its machines, refers to the rest.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "config/config.h"
+#include "control/metrics.h"
+#include "control/neighbours.h"
+#include "dataplane/cache/session_cache.h"
+#include "dataplane/envelope/peers.h"
+#include "dataplane/worker/mailbox.h"
+#include "dataplane/worker/snapshot.h"
+#include "directory/node.h"
+#include "directory/querier.h"
+
+namespace statecast {
+
+class AdminServer;
+
+// A worker as the control thread sees it.
+struct WorkerView {
+  WorkerLink* link = nullptr;
+  const Counters* counters = nullptr;
+  std::function<uint64_t()> turns;  // Worker::turns
+};
+
+struct ProxyControlSetup {
+  const ProxyConfig* config = nullptr;
+  std::shared_ptr<const Layout> layout;
+  View view;
+  std::vector<DirectoryGroup> groups;
+  PeerTable* peers = nullptr;
+  SessionCache* cache = nullptr;
+  SnapshotBoard* board = nullptr;
+  Neighbours* neighbours = nullptr;
+  Wakeup* wakeup = nullptr;
+  AdminServer* admin = nullptr;  // nullptr: none
+  std::vector<WorkerView> workers;
+  std::atomic<bool>* negatives_exist = nullptr;
+  uint64_t seed = 0;  // new at each start
+};
+
+// What became of a request of the operator: each answer until one that is final (the callback says so by true).
+using OperatorAnswer = std::function<bool(const MessageBody& answer)>;
+
+class ProxyControl {
+ public:
+  ProxyControl(ProxyControlSetup setup, Instant now);
+  ~ProxyControl();
+
+  void run(const std::atomic<bool>& stop);
+  void step(Instant now);
+  Instant next_deadline() const;
+
+  // Whether this message is about taking something away (or the liveness on which that rests): it goes first in every
+  // queue.
+  static bool is_urgent(Bytes message);
+
+  // For the admin commands (proxy_admin.cc).
+  void request(const MessageBody& body, OperatorAnswer on_answer, Instant now);
+  const ProxyControlSetup& setup() const { return setup_; }
+  const Node& node() const { return *node_; }
+  const Querier& querier() const { return *querier_; }
+  uint64_t counter(Counter c) const;
+  bool partitioned() const { return partitioned_; }
+  Instant started() const { return started_; }
+  const Group* find_group(GroupId id) const;
+
+  std::vector<Metric> metrics() const;  // as of the last 100 ms
+
+ private:
+  struct Request {
+    OperatorAnswer on_answer;
+    Instant until;
+  };
+
+  void take_notes(Instant now);
+  void on_note(Note& note, Instant now);
+  void on_message(NodeId from, Bytes message, Instant now);
+  void on_lease(const Note& note, Instant now);
+  void on_not_mine(const Note& note, Instant now);
+  void ask(const SessionKey& key, GroupId group, Instant now);
+  void pump(Instant now);
+  bool apply_cache_events(Instant now);
+  void apply(const CacheEvent& e, Instant now);
+  void wait_for_workers();
+  void send(const DirectoryOutput& o, Instant now);
+  void answer_operator(Bytes message);
+  void send_datagrams(Instant now);
+  void send_frames();
+  void tick(Instant now);
+  void refresh_snapshot(Instant now);
+  void hear_members(Instant now);
+  void say_state(Instant now);
+  void collect_metrics(Instant now);
+
+  ProxyControlSetup setup_;
+  NodeId self_;
+  Instant started_;
+  std::unique_ptr<Node> node_;
+  std::unique_ptr<Querier> querier_;
+  std::deque<DirectoryOutput> loopback_;  // from this node to itself
+  std::deque<PeerTable::Datagram> waiting_for_hop_;
+  std::unordered_map<uint32_t, Request> requests_;
+  uint32_t next_request_ = 1;
+  std::unordered_map<GroupId, size_t> group_index_;  // into Layout::groups
+  std::unordered_map<NodeId, Instant> heard_;
+  std::unordered_map<NodeId, Workload> workload_;
+  bool snapshot_stale_ = true;
+  bool degraded_ = false, partitioned_ = false, in_sync_ = false;
+  Instant next_tick_{}, next_metrics_{};
+
+  mutable std::mutex metrics_mutex_;
+  std::vector<Metric> metrics_;
+};
+
+// Registers the proxy's admin commands: status, sessions.get, revoke, unrevoke, directory.*.
+void register_proxy_commands(AdminServer& server, ProxyControl& control);
+
+}  // namespace statecast

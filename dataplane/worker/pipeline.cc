@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The steps stand in the order in which a packet meets them. Opening envelopes is in return_path.cc, writing outer
+// headers in outer.cc, answers that the proxy makes itself in answers.cc.
+#include "dataplane/worker/pipeline.h"
+
+#include <rte_ether.h>
+
+#include "dataplane/worker/answers.h"
+#include "dataplane/worker/outer.h"
+#include "dataplane/worker/selection.h"
+
+namespace statecast {
+
+namespace {
+
+constexpr uint16_t kEthertypeArp = 0x0806;
+constexpr uint8_t kIcmpEchoRequest = 8, kIcmp6EchoRequest = 128;
+constexpr uint8_t kNeighbourSolicitation = 135, kNeighbourAdvertisement = 136;
+constexpr double kEchoesPerSecond = 1000;
+constexpr double kTooBigPerSecond = 1000;
+constexpr double kUnverifiedPerSecond = 10;  // enough to notice a peer's restart, cheap under a flood
+
+Counter parse_counter(ParseResult r) {
+  switch (r) {
+    case ParseResult::ok:
+    case ParseResult::not_ip: break;
+    case ParseResult::truncated_l2: return Counter::parse_drop_truncated_l2;
+    case ParseResult::truncated_l3: return Counter::parse_drop_truncated_l3;
+    case ParseResult::bad_ip_version: return Counter::parse_drop_bad_ip_version;
+    case ParseResult::bad_ip_header_length: return Counter::parse_drop_bad_ip_header_length;
+    case ParseResult::bad_ip_checksum: return Counter::parse_drop_bad_ip_checksum;
+    case ParseResult::bad_ip_length: return Counter::parse_drop_bad_ip_length;
+    case ParseResult::bad_extension_header: return Counter::parse_drop_bad_extension_header;
+    case ParseResult::bad_fragment: return Counter::parse_drop_bad_fragment;
+    case ParseResult::truncated_l4: return Counter::parse_drop_truncated_l4;
+    case ParseResult::bad_l4_length: return Counter::parse_drop_bad_l4_length;
+    case ParseResult::bad_l4_checksum: return Counter::parse_drop_bad_l4_checksum;
+    case ParseResult::bad_l4_flags: return Counter::parse_drop_bad_l4_flags;
+    case ParseResult::bad_port: return Counter::parse_drop_bad_port;
+    case ParseResult::bad_address: return Counter::parse_drop_bad_address;
+    case ParseResult::unsupported_protocol: return Counter::parse_drop_unsupported_protocol;
+  }
+  return Counter::parse_drop_unknown_ethertype;
+}
+
+}  // namespace
+
+const char* to_string(Verdict v) {
+  switch (v) {
+    case Verdict::pending: return "pending";
+    case Verdict::forward: return "forward";
+    case Verdict::to_client: return "to_client";
+    case Verdict::to_kernel: return "to_kernel";
+    case Verdict::to_control: return "to_control";
+    case Verdict::hold: return "hold";
+    case Verdict::drop: return "drop";
+    case Verdict::handed_to_unit: return "handed_to_unit";
+  }
+  return "?";
+}
+
+PipelineState::PipelineState(const Layout& layout, unsigned workers)
+    : echo(kEchoesPerSecond / workers), too_big(kTooBigPerSecond / workers), unverified_rate(kUnverifiedPerSecond) {
+  admission.reserve(layout.groups.size());
+  for (const Group& g : layout.groups) admission.emplace_back(static_cast<double>(g.admit_per_second) / workers);
+}
+
+void run_pipeline(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
+  parse_packets(b);   // 1
+  find_groups(b, s);  // 2
+  answer_echo(b, state, now);
+  open_envelopes(b, s, state, now);  //    the way back joins here
+  classify(b, s, state);             // 4
+  identify(b, s, state, now);        // 5
+  resolve(b, s, state, now);         // 6
+  encapsulate(b, s, state, now);     // 7
+  deliver(b, s);
+}
+
+void rerun_pipeline(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
+  for (unsigned i = 0; i < b.count; ++i) {
+    // It parsed when it was taken in, and nobody has touched it since.
+    parse_ip(b.frame(i), b.parsed[i]);
+    b.way[i] = Way::client;
+    b.reresolved[i] = true;
+    b.group[i] = s.layout->group_table.find(destination_of(b.frame(i), b.parsed[i]));
+    if (b.group[i] == kNoGroup) b.decide(i, Verdict::to_kernel, Counter::group_kernel_not_ours);
+  }
+  classify(b, s, state);
+  identify(b, s, state, now);
+  resolve(b, s, state, now);
+  encapsulate(b, s, state, now);
+  deliver(b, s);
+}
+
+void parse_packets(Burst& b) {
+  for (unsigned i = 0; i < b.count; ++i) rte_prefetch0(rte_pktmbuf_mtod(b.packet[i], const void*));
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (b.packet[i]->nb_segs > 1 && rte_pktmbuf_linearize(b.packet[i]) != 0) {
+      b.drop(i, Counter::parse_drop_no_memory);
+      continue;
+    }
+    ParseResult r = parse_frame(b.frame(i), b.parsed[i]);
+    if (r == ParseResult::ok || r == ParseResult::unsupported_protocol) continue;  // the latter may be the kernel's
+    if (r == ParseResult::not_ip && b.parsed[i].ethertype == kEthertypeArp) {
+      b.decide(i, Verdict::to_control, Counter::group_control_neighbour);
+    } else {
+      b.drop(i, parse_counter(r));
+    }
+  }
+}
+
+void find_groups(Burst& b, const Snapshot& s) {
+  const Layout& layout = *s.layout;
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (!b.pending(i)) continue;
+    const ParsedPacket& p = b.parsed[i];
+    IpAddress to = destination_of(b.frame(i), p);
+    bool icmp = p.protocol == Protocol::icmp || p.protocol == Protocol::icmp6;
+    bool echo = icmp && p.icmp_type == (p.ip_version == 4 ? kIcmpEchoRequest : kIcmp6EchoRequest) &&
+                p.fragment == Fragment::none;
+    // Offline there are no ports, and every way in is allowed.
+    const PortLayout* port = b.port[i] < layout.ports.size() ? &layout.ports[b.port[i]] : nullptr;
+
+    b.group[i] = layout.group_table.find(to);
+    if (b.group[i] != kNoGroup) {
+      if (port && !port->anycast) {
+        b.drop(i, Counter::group_drop_wrong_port);
+      } else if (echo) {
+        b.way[i] = Way::echo;
+      } else if (p.protocol == Protocol::none) {
+        b.drop(i, Counter::parse_drop_unsupported_protocol);
+      } else if (icmp && !p.is_icmp_error()) {
+        b.drop(i, Counter::group_drop_icmp);
+      } else {
+        b.way[i] = Way::client;
+      }
+    } else if (to == layout.underlay.address && p.protocol == Protocol::udp && !p.is_icmp_error() &&
+               p.fragment == Fragment::none && p.destination_port == layout.underlay.port.value) {
+      if (port && !port->underlay)
+        b.drop(i, Counter::group_drop_wrong_port);
+      else
+        b.way[i] = Way::envelope;
+    } else if (p.protocol == Protocol::icmp6 && !p.is_icmp_error() &&
+               (p.icmp_type == kNeighbourSolicitation || p.icmp_type == kNeighbourAdvertisement)) {
+      b.decide(i, Verdict::to_control, Counter::group_control_neighbour);
+    } else if (echo && port && port->answer_neighbours && layout.is_own(to)) {
+      b.way[i] = Way::echo;
+    } else {
+      b.decide(i, Verdict::to_kernel, Counter::group_kernel_not_ours);
+    }
+  }
+}
+
+void classify(Burst& b, const Snapshot& s, const PipelineState& state) {
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (b.way[i] == Way::client && b.pending(i)) {
+      if (b.parsed[i].fragment == Fragment::later) continue;  // has no ports: identify
+      const Group& g = s.layout->groups[b.group[i]];
+      Classified c = g.rules.classify(b.frame(i), b.parsed[i], g.id, Direction::from_client);
+      b.packet_class[i] = c.packet_class;
+      b.id[i] = c.id;
+      if (c.packet_class == PacketClass::none) b.drop(i, Counter::classify_drop_no_rule);
+    } else if (b.way[i] == Way::member && b.verdict[i] == Verdict::to_client &&
+               (state.watch_negatives || b.with_lease[i])) {
+      const Group& g = s.layout->groups[b.group[i]];
+      b.id[i] = g.rules.classify(b.frame(i), b.parsed[i], g.id, Direction::from_member).id;
+    }
+  }
+}
+
+void identify(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
+  const SessionId* ids[kBurstMax];
+  const GroupSecret* secrets[kBurstMax];
+  unsigned index[kBurstMax];
+  SessionKey keys[kBurstMax];
+  unsigned n = 0;
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (b.id[i].length == 0 || b.verdict[i] == Verdict::drop || b.packet_class[i] == PacketClass::stateless) continue;
+    ids[n] = &b.id[i];
+    secrets[n] = &s.layout->groups[b.group[i]].secret;
+    index[n++] = i;
+  }
+  if (n != 0) session_keys(ids, secrets, keys, n);
+  for (unsigned k = 0; k < n; ++k) {
+    b.key[index[k]] = keys[k];
+    b.has_key[index[k]] = true;
+  }
+  // In the burst's order, so that a first fragment teaches those right behind it.
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (b.way[i] != Way::client || !b.pending(i) || b.parsed[i].fragment == Fragment::none) continue;
+    FragmentKey f = fragment_key(b.frame(i), b.parsed[i]);
+    if (b.parsed[i].fragment == Fragment::first) {
+      state.fragments.learn(f, b.id[i], b.key[i], b.packet_class[i], now);
+    } else if (const auto* known = state.fragments.find(f, now)) {
+      b.id[i] = known->session;
+      b.key[i] = known->key;
+      b.packet_class[i] = known->packet_class;
+      b.has_key[i] = known->packet_class != PacketClass::stateless;
+    } else {
+      b.drop(i, Counter::identify_drop_fragment_elsewhere);
+    }
+  }
+}
+
+namespace {
+
+void select(Burst& b, unsigned i, const Snapshot& s, uint64_t hash, Counter why) {
+  const GroupMember* m = select_member(s.layout->groups[b.group[i]], s.peers, hash);
+  if (!m) return b.drop(i, Counter::resolve_drop_no_member);
+  b.member[i] = m->id;
+  b.decide(i, Verdict::forward, why);
+}
+
+void select_stateless(Burst& b, unsigned i, const Snapshot& s) {
+  // An ICMP error belongs to the session that it quotes: the client is then the quote's destination.
+  IpAddress client = source_of(b.frame(i), b.parsed[i]);
+  if (b.parsed[i].is_icmp_error()) {
+    if (auto tuple = session_tuple(b.id[i])) client = tuple->client.address;
+  }
+  select(b, i, s, source_hash(s.layout->groups[b.group[i]], client), Counter::resolve_forward_stateless);
+}
+
+// The group's answer to a session that the directory confirmed not to know.
+void answer_unknown(Burst& b, unsigned i, const Snapshot& s, PipelineState& state, Instant now) {
+  switch (s.layout->groups[b.group[i]].unknown) {
+    case UnknownAnswer::drop: return b.drop(i, Counter::resolve_drop_unknown_session);
+    case UnknownAnswer::stateless: return select_stateless(b, i, s);
+    case UnknownAnswer::admit: break;
+  }
+  if (!state.admission[b.group[i]].take(now)) return b.drop(i, Counter::resolve_drop_admit_rate);
+  b.packet_class[i] = PacketClass::bootstrapping;
+  b.admitted[i] = true;
+  select(b, i, s, b.key[i].low, Counter::resolve_forward_admitted);
+}
+
+void resolve_one(Burst& b, unsigned i, const Snapshot& s, PipelineState& state, Instant now) {
+  const CacheHit& hit = b.hit[i];
+  b.ask[i] = hit.ask_again;
+  if (b.with_lease[i]) return b.decide(i, Verdict::to_control, Counter::open_control_lease);
+  // A packet that a member handed back has spent its bytes already; all that can stop it is a revocation.
+  if (b.hand_to[i].value != 0 || b.not_mine[i]) {
+    if (hit.verdict == CacheVerdict::drop) return b.drop(i, Counter::resolve_drop_revoked);
+    if (b.hand_to[i].value == 0) return b.decide(i, Verdict::hold, Counter::resolve_hold_not_mine);
+    b.member[i] = b.hand_to[i];
+    b.forwarded[i] = true;
+    return b.decide(i, Verdict::forward, Counter::resolve_forward_handed_over);
+  }
+  bool bootstrapping = b.packet_class[i] == PacketClass::bootstrapping;
+  switch (hit.verdict) {
+    case CacheVerdict::forward:
+      b.member[i] = hit.member;
+      return b.decide(i, Verdict::forward, Counter::resolve_forward_cache_hit);
+    case CacheVerdict::stateless: return select_stateless(b, i, s);
+    case CacheVerdict::drop: return b.drop(i, Counter::resolve_drop_revoked);
+    case CacheVerdict::spent: return b.drop(i, Counter::resolve_drop_spent);
+    case CacheVerdict::unavailable:
+      if (bootstrapping) break;
+      return b.drop(i, Counter::resolve_drop_unavailable);
+    case CacheVerdict::negative:
+      if (bootstrapping) break;
+      return answer_unknown(b, i, s, state, now);
+    case CacheVerdict::miss:
+    case CacheVerdict::expired:
+      if (bootstrapping) break;
+      if (b.reresolved[i]) return b.drop(i, Counter::resolve_drop_miss_timeout);
+      return b.decide(i, Verdict::hold, Counter::resolve_hold_query);
+  }
+  select(b, i, s, b.key[i].low, Counter::resolve_forward_selected);
+}
+
+}  // namespace
+
+void resolve(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
+  SessionKey keys[kBurstMax];
+  uint32_t bytes[kBurstMax];
+  unsigned index[kBurstMax];
+  CacheHit hits[kBurstMax];
+  unsigned n = 0;
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (b.way[i] == Way::client && b.pending(i) && b.packet_class[i] == PacketClass::stateless)
+      select_stateless(b, i, s);
+    if (b.way[i] == Way::client && b.pending(i) && !b.has_key[i]) b.drop(i, Counter::classify_drop_no_rule);
+    if (!b.has_key[i] || (b.way[i] == Way::client && !b.pending(i))) continue;
+    bool pays = b.way[i] == Way::client && b.hand_to[i].value == 0 && !b.not_mine[i] && !b.with_lease[i];
+    keys[n] = b.key[i];
+    bytes[n] = pays ? b.parsed[i].l3_length : 0;  // 0: a look that spends nothing
+    index[n++] = i;
+  }
+  if (n == 0) return;
+  state.cache->lookup(keys, bytes, n, now, hits);
+  for (unsigned k = 0; k < n; ++k) {
+    unsigned i = index[k];
+    b.hit[i] = hits[k];
+    if (b.way[i] == Way::member)
+      b.forget_negative[i] = hits[k].verdict == CacheVerdict::negative;
+    else
+      resolve_one(b, i, s, state, now);
+  }
+}
+
+void encapsulate(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
+  if (!state.peers) return;
+  const Layout& layout = *s.layout;
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (b.verdict[i] != Verdict::forward) continue;
+    bare(b, i);
+    if (b.parsed[i].l3_length > layout.inner_mtu()) {
+      answer_too_big(b, i, layout.inner_mtu(), state, now);
+      continue;
+    }
+    NodeId to = NodeId::member(b.member[i]);
+    uint32_t peer = layout.peer_index.find(to);
+    if (peer == NodeIndex::kNone || s.peers[peer].endpoint.address.is_none()) {
+      b.drop(i, Counter::encap_drop_no_endpoint);
+      continue;
+    }
+    if (!s.peers[peer].hop.known) {
+      b.drop(i, Counter::encap_drop_no_next_hop);
+      continue;
+    }
+    EnvelopeOptions options;
+    options.admitted = b.admitted[i];
+    options.forwarded = b.forwarded[i];
+    if (b.packet_class[i] == PacketClass::bootstrapping && b.has_key[i] && !layout.replica_hint.empty()) {
+      options.replica_hint = layout.replica_hint[b.key[i].slot().value];
+    }
+    Outgoing out{.to = to,
+                 .group = layout.groups[b.group[i]].id,
+                 .kind = b.parsed[i].ip_version == 4 ? PayloadKind::ipv4 : PayloadKind::ipv6,
+                 .options = options};
+    switch (seal_and_address(b.packet[i], out, layout, s.peers[peer], *state.peers, state.stream, now)) {
+      case Sealed::ok: b.port[i] = s.peers[peer].hop.port; break;
+      case Sealed::no_keys: b.drop(i, Counter::encap_drop_no_keys); break;
+      case Sealed::no_headroom: b.drop(i, Counter::encap_drop_no_headroom); break;
+    }
+  }
+}
+
+void deliver(Burst& b, const Snapshot& s) {
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (b.verdict[i] != Verdict::to_client || b.way[i] == Way::echo) continue;
+    NextHop hop = s.towards_client(destination_of(b.frame(i), b.parsed[i]));
+    if (!hop.known) {
+      b.drop(i, Counter::deliver_drop_no_next_hop);
+    } else if (b.parsed[i].l3_length > s.layout->ports[hop.port].mtu) {
+      b.drop(i, Counter::deliver_drop_mtu_exceeded);
+    } else if (!add_ethernet(b.packet[i], *s.layout, hop, b.parsed[i].ip_version == 4 ? 0x0800 : 0x86dd)) {
+      b.drop(i, Counter::encap_drop_no_headroom);
+    } else {
+      b.port[i] = hop.port;
+    }
+  }
+}
+
+}  // namespace statecast

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Opening envelopes, the first half of the way back. What a member may do with an inner packet:
+//
+//   reply       source is an address of the envelope's group, of which the sender is a member: goes to the client
+//   forward_to  a client's packet for another member of the group: goes on the client way, to that member
+//   not_mine    a client's packet of a session that the sender does not own: goes on the client way, held and asked
+//   lease       with a reply: also a note to the control thread; with a client's packet: only that
+//
+// Everything else a member says is a message and the control thread's business. Order of checks: peer, tag, window (all
+// in PeerTable::open), then membership, then the inner packet.
+#include "dataplane/worker/outer.h"
+#include "dataplane/worker/pipeline.h"
+
+namespace statecast {
+
+namespace {
+
+Counter open_counter(OpenResult r) {
+  switch (r) {
+    case OpenResult::malformed: return Counter::open_drop_malformed;
+    case OpenResult::unknown_peer: return Counter::open_drop_unknown_peer;
+    case OpenResult::bad_tag: return Counter::open_drop_bad_tag;
+    case OpenResult::replayed: return Counter::open_drop_replayed;
+    case OpenResult::ok:
+    case OpenResult::hello: break;
+  }
+  return Counter::open_control_hello;
+}
+
+// Makes the buffer the inner packet. False: it does not parse.
+bool unwrap(Burst& b, unsigned i) {
+  Bytes inner = b.envelope[i].payload;
+  rte_mbuf* m = b.packet[i];
+  rte_pktmbuf_adj(m, static_cast<uint16_t>(inner.data() - rte_pktmbuf_mtod(m, const uint8_t*)));
+  b.parsed[i] = {};
+  if (parse_ip(inner, b.parsed[i]) != ParseResult::ok) return false;
+  bool v4 = b.envelope[i].kind == PayloadKind::ipv4;
+  if (b.parsed[i].ip_version != (v4 ? 4 : 6)) return false;
+  bare(b, i);
+  return true;
+}
+
+void accept_inner(Burst& b, unsigned i, const Layout& layout) {
+  const Envelope& e = b.envelope[i];
+  if (!e.sender.is_member()) return b.drop(i, Counter::open_drop_from_proxy);
+  if (!unwrap(b, i)) return b.drop(i, Counter::open_drop_bad_inner);
+
+  uint32_t of_source = layout.group_table.find(source_of(b.frame(i), b.parsed[i]));
+  bool handed_back = e.options.forward_to || e.options.not_mine;
+  bool client_packet = handed_back || (e.options.lease && of_source == kNoGroup);
+  uint32_t group = client_packet ? layout.group_table.find(destination_of(b.frame(i), b.parsed[i])) : of_source;
+  if (group == kNoGroup || layout.groups[group].id != e.group) {
+    return b.drop(i, client_packet ? Counter::open_drop_wrong_destination : Counter::open_drop_wrong_source);
+  }
+  const Group& g = layout.groups[group];
+  if (!g.has_member(e.sender.as_member())) return b.drop(i, Counter::open_drop_not_member);
+  if (e.options.forward_to && !g.has_member(*e.options.forward_to)) return b.drop(i, Counter::open_drop_forward_to);
+
+  b.group[i] = group;
+  b.with_lease[i] = e.options.lease.has_value() && !handed_back;
+  if (client_packet) {
+    b.way[i] = Way::client;
+    b.hand_to[i] = e.options.forward_to.value_or(MemberId{});
+    b.not_mine[i] = e.options.not_mine.has_value();
+  } else {
+    b.way[i] = Way::member;
+    b.decide(i, Verdict::to_client, Counter::deliver_client_reply);
+  }
+}
+
+}  // namespace
+
+void open_envelopes(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (b.way[i] != Way::envelope || !b.pending(i)) continue;
+    const ParsedPacket& p = b.parsed[i];
+    // Offline there are no keys.
+    if (!state.peers) {
+      b.drop(i, Counter::open_drop_unknown_peer);
+      continue;
+    }
+    b.from[i] = {source_of(b.frame(i), p), Port{p.source_port}};
+    Bytes datagram = b.frame(i).subspan(p.payload_offset, p.l3_offset + p.l3_length - p.payload_offset);
+    OpenResult r = state.peers->open(datagram, b.envelope[i]);
+    if (r == OpenResult::hello) {
+      b.decide(i, Verdict::to_control, Counter::open_control_hello);
+      continue;
+    }
+    if ((r == OpenResult::bad_tag || r == OpenResult::unknown_peer) && state.unverified_rate.take(now)) {
+      state.unverified = {claimed_sender(datagram), b.from[i]};
+    }
+    if (r != OpenResult::ok) {
+      b.drop(i, open_counter(r));
+      continue;
+    }
+    state.peers->heard(b.envelope[i], b.from[i], now);
+    if (b.envelope[i].kind == PayloadKind::message) {
+      b.decide(i, Verdict::to_control, Counter::open_control_message);
+    } else {
+      accept_inner(b, i, *s.layout);
+    }
+  }
+}
+
+}  // namespace statecast
