@@ -34,16 +34,18 @@ struct OuterAddresses {
   Endpoint source, destination;  // of one family
 };
 
-// Between proxies each stream leaves from a port of its own, so that receive-side scaling brings it to one core. Towards
-// a member everything leaves from the one port that the member sends to: its NAT lets nothing else in.
+// Between proxies each stream leaves from a port of its own, so that receive-side scaling brings it to one core.
+// Towards a member everything leaves from the one port that the member sends to: its NAT lets nothing else in.
 constexpr Port outer_source_port(NodeId to, uint8_t stream) {
   return Port{static_cast<uint16_t>(to.is_proxy() ? kEnvelopePort + stream : kEnvelopePort)};
 }
 
-constexpr size_t outer_size(IpAddress::Family f) { return f == IpAddress::Family::v6 ? kOuterSizeV6 : kOuterSizeV4; }
+constexpr size_t outer_size(IpAddress::Family f) {
+  return f == IpAddress::Family::v6 ? kOuterSizeV6 : kOuterSizeV4;
+}
 
-// Into the last bytes of `headroom`, which end where `envelope` begins (sealed header, options and payload). Returns the
-// bytes written; 0 where they do not fit, the families differ, or the datagram is too long for its length fields.
+// Into the last bytes of `headroom`, which end where `envelope` begins (sealed header, options and payload). Returns
+// the bytes written; 0 where they do not fit, the families differ, or the datagram is too long for its length fields.
 size_t write_outer(const OuterAddresses& outer, Bytes envelope, MutableBytes headroom);
 
 }  // namespace statecast
