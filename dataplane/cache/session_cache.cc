@@ -258,6 +258,10 @@ size_t SessionCache::sweep(size_t count, Instant now) {
   return freed;
 }
 
+size_t SessionCache::slots() const {
+  return state_->cold.size();
+}
+
 void SessionCache::for_each(const std::function<void(const SessionKey&, const CacheEntry&)>& f, Instant now) const {
   const int64_t now_tick = state_->tick(now);
   for (uint32_t slot = 0; slot < state_->cold.size(); ++slot) {

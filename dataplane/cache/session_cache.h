@@ -109,6 +109,7 @@ class SessionCache {
   // round after 36 minutes; should no round of sweeps end within half of that (a long pause of the process), lookups
   // treat every entry as expired until one does.
   size_t sweep(size_t count, Instant now);
+  size_t slots() const;  // how many a round of sweeps goes over
   void for_each(const std::function<void(const SessionKey&, const CacheEntry&)>& f, Instant now) const;
 
   struct Stats {

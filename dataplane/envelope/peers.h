@@ -33,7 +33,6 @@
 
 #include "base/address.h"
 #include "base/bytes.h"
-#include "base/siphash.h"
 #include "base/units.h"
 #include "dataplane/envelope/envelope.h"
 #include "dataplane/envelope/keys.h"
@@ -121,11 +120,12 @@ class PeerTable {
     unsigned bits;
     std::vector<std::atomic<Peer*>> cells;
   };
+  struct SealAs;
 
   Peer* find(NodeId id) const;
   void insert(Index& index, Peer* p);
-  template <class Write>
-  void queue(Peer& p, const Endpoint& at, SipKey key, uint8_t key_epoch, uint64_t sequence, Instant now, Write write);
+  size_t seal_as(const SealAs& as, PayloadKind kind, const EnvelopeOptions& options, Bytes payload,
+                 MutableBytes header_out);
 
   // hello.cc
   bool is_starter(const Peer& p) const;
