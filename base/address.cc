@@ -33,14 +33,6 @@ IpAddress IpAddress::v6(Bytes sixteen) {
   return a;
 }
 
-bool IpAddress::is_unicast() const {
-  if (is_v4()) return raw[0] != 0 && raw[0] != 127 && raw[0] < 0xe0;
-  if (is_none() || raw[0] == 0xff) return false;
-  for (size_t i = 0; i < 15; ++i)
-    if (raw[i]) return true;
-  return raw[15] > 1;
-}
-
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
   std::string s(text);
   IpAddress a;

@@ -8,7 +8,9 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +19,18 @@
 #include "base/units.h"
 
 namespace statecast {
+
+// What one machine can be reached at from outside: not unspecified (all of 0.0.0.0/8), loopback, multicast, reserved
+// (240.0.0.0/4) or broadcast. `address`: 4 or 16 bytes in network order.
+inline bool is_unicast(Bytes address) {
+  if (address.size() == 4) return address[0] != 0 && address[0] != 127 && address[0] < 0xe0;
+  if (address.size() != 16 || address[0] == 0xff) return false;
+  uint64_t high, low;
+  std::memcpy(&high, address.data(), 8);
+  std::memcpy(&low, address.data() + 8, 8);
+  constexpr uint64_t kLoopback = std::endian::native == std::endian::little ? uint64_t(1) << 56 : 1;
+  return high != 0 || (low != 0 && low != kLoopback);
+}
 
 // An IPv4 or IPv6 address in network order. An IPv4 address uses the first 4 bytes, the rest is zero.
 struct IpAddress {
@@ -31,9 +45,7 @@ struct IpAddress {
   bool is_v4() const { return family == Family::v4; }
   bool is_v6() const { return family == Family::v6; }
   bool is_none() const { return family == Family::none; }
-  // What one machine can be reached at from outside: not unspecified (all of 0.0.0.0/8), loopback, multicast, reserved
-  // (240.0.0.0/4) or broadcast.
-  bool is_unicast() const;
+  bool is_unicast() const { return statecast::is_unicast(bytes()); }
   size_t size() const { return is_v4() ? 4 : is_v6() ? 16 : 0; }
   Bytes bytes() const { return Bytes(raw).first(size()); }
   auto operator<=>(const IpAddress&) const = default;

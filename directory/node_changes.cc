@@ -195,7 +195,8 @@ void Node::State::push_change(StoredRecord& s, const std::optional<Record>& befo
   }
   bool by_owner =
       before && r.state == RecordState::removed && r.owner == before->owner && r.version.term == before->version.term;
-  if (!before || is_tombstone(before->state) || !before->owner.is_member() || by_owner) return;
+  bool lifted = before && before->state == RecordState::revoked && is_lift(r);  // its owner may stop enforcing it
+  if (!before || (is_tombstone(before->state) && !lifted) || !before->owner.is_member() || by_owner) return;
   Duration life = kPermitLife + group_of(r.group)->lease_cap;
   push({.to = before->owner,
         .key = r.key,
@@ -249,7 +250,8 @@ bool Node::State::quiet(const SessionKey& key, Instant now) const {
 }
 
 void Node::State::try_silent(const SessionKey& key, Instant now) {
-  if (!quiet(key, now)) return;
+  StoredRecord* s = store.find(key, now);
+  if (!s || s->record.state != RecordState::revoked || !quiet(key, now)) return;
   if (auto it = silent_askers.find(key); it != silent_askers.end()) {
     for (const auto& [id, version] : it->second) send(id, 0, HoldersSilent{key, version});
     silent_askers.erase(it);

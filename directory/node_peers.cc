@@ -142,14 +142,19 @@ void Node::State::send_changes(Peer& p, bool again, Instant now) {
 void Node::State::on_change(Peer& p, const Change& m, Instant now) {
   learn_boot(p, m.boot, now);
   if (m.boot != p.boot || m.to_boot != boot) return;
-  if (m.number == p.applied + 1) {
-    const Record& r = m.record;
-    bool ours = group_of(r.group) && options.view.is_replica(options.self, r.key.slot());
-    if (ours) {
+  // One that comes before its turn waits for it.
+  if (m.number > p.applied && m.number <= p.applied + kChangesInFlight) {
+    p.early.try_emplace(m.number,
+                        ListedChange{m.record, now + std::chrono::milliseconds(m.record.remaining_ms), m.lifted, now});
+  }
+  while (!p.early.empty() && p.early.begin()->first == p.applied + 1) {
+    ListedChange c = std::move(p.early.begin()->second);
+    p.early.erase(p.early.begin());
+    if (group_of(c.record.group) && options.view.is_replica(options.self, c.record.key.slot())) {
       ++count.change_applied;
-      apply_held(r, now + std::chrono::milliseconds(r.remaining_ms), in_sync, p.id, now, m.lifted);
+      apply_held(c.record, c.expires, in_sync, p.id, now, c.lifted);
     }
-    p.on_applied(m.number);
+    p.on_applied(p.applied + 1);
   }
   send(p.id, 0, ChangeAck{.number = p.applied, .boot = m.boot, .to_boot = boot, .in_sync = in_sync});
 }

@@ -31,9 +31,11 @@ void Node::State::start_sync(Instant now) {
 // With a new boot: every peer starts a new list for this node, and none waits for what it had missed.
 void Node::State::fall_out_of_sync(Instant now) {
   boot = static_cast<uint32_t>(rng()) | 1;
+  silent_askers.clear();
   for (auto& [id, p] : peers) {
     p.drop_permits();
     p.applied = 0;
+    p.early.clear();
     p.renumber();
     send_changes(p, false, now);
   }

@@ -282,6 +282,16 @@ void Node::State::on_write_timer(Write& w, Instant now) {
     }
     return;
   }
+  StoredRecord* s = store.find(w.record.key, now);
+  if (s && same(s->record, w.record)) {  // completed by another replica, and no permits here to grant it
+    Write held = std::move(w);
+    drop_write(held);
+    for (const Waiter& waiter : held.waiters) {
+      ++count.insert_refused;
+      answer_insert(waiter, {.status = InsertAnswer::Status::refused});
+    }
+    return;
+  }
   bool busy =
       std::any_of(w.answers.begin(), w.answers.end(), [](const auto& a) { return a.second == PlaceAck::Status::busy; });
   if (busy) return lose(w, InsertAnswer::Status::busy, std::nullopt, now);
@@ -379,11 +389,11 @@ void Node::State::on_held(const MessageHeader&, ProxyId from, const Held& m, Ins
     Placed known = p->second;
     apply_held(known.record, known.expires, known.fresh, from, now);
   }
-  StoredRecord* s = store.find(m.key, now);
-  if (s && s->record.state == RecordState::revoked && m.version.incarnation == kId24Max) {
-    silent_askers[m.key][from] = m.version;
-    try_silent(m.key, now);
-  }
+  // Of a tombstone it is the coordinator's question; it may have come before the tombstone itself.
+  if (m.version.incarnation != kId24Max || (silent_askers.size() >= kPendingMax && !silent_askers.contains(m.key)))
+    return;
+  silent_askers[m.key][from] = m.version;
+  try_silent(m.key, now);
 }
 
 void Node::State::on_withdraw(const Withdraw& m, Instant now) {
@@ -442,7 +452,9 @@ bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, Prox
   if (expires <= now || !room_for(in, now)) return false;
   std::optional<Record> before;
   if (ex) before = ex->record;
-  bool bucket_kept = before && before->owner == in.owner && before->bucket_counter >= in.bucket_counter;
+  // A bucket is named by its owner's incarnation and counter.
+  bool bucket_kept = before && before->owner == in.owner && before->version.incarnation == in.version.incarnation &&
+                     before->bucket_counter >= in.bucket_counter;
   StoredRecord& s = store.put(in, expires);
   if (bucket_kept) {
     s.record.bucket_bytes = before->bucket_bytes;
@@ -454,6 +466,7 @@ bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, Prox
   if (is_tombstone(in.state) || handed_over) {
     push_change(s, before, now);
     list_change(s.record, expires, lifted, source, now);
+    try_silent(in.key, now);
   }
   settle_placed(s, now);
   return true;
@@ -479,6 +492,8 @@ void Node::State::settle_placed(const StoredRecord& s, Instant now) {
     lose(w, InsertAnswer::Status::conflict, wire_record(held, s.expires, now), now);
   } else if (w.waiters.empty()) {
     drop_write(w);
+  } else if (!other && may_grant(held.key.slot(), *group_of(held.group), now)) {
+    hold(w, InsertAnswer::Status::ok, now);  // another replica has completed it
   }
 }
 

@@ -66,6 +66,7 @@ class Peer {
 
   // --- its list for me ---
   uint64_t applied = 0;
+  std::map<uint64_t, ListedChange> early;  // numbers after that, before their turn
   void on_applied(uint64_t number);
 
   // --- my list for it ---

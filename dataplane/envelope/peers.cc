@@ -17,10 +17,6 @@ namespace {
 
 constexpr unsigned kIndexBitsFirst = 6;
 
-SipTag to_sip_key(const TagKey& k) {
-  return k.raw;
-}
-
 size_t cell_of(NodeId id, unsigned bits) {
   return (id.value * 0x9e3779b1u) >> (32 - bits);
 }
@@ -39,7 +35,7 @@ struct PeerTable::CounterBlock {
 
 Peer::Peer(NodeId peer, NodeId self, const PairKey& pair, std::atomic<uint64_t>* counters)
     : id(peer),
-      hello_receive_key(to_sip_key(hello_tag_key(pair, peer))),
+      hello_receive_key(hello_tag_key(pair, peer).raw),
       pair_key(pair),
       counters_(counters),
       windows_(new std::atomic<void*>[streams()]()) {
@@ -162,46 +158,6 @@ uint64_t PeerTable::timestamp_us(Instant now) const {
 
 // --- seal ---
 
-struct PeerTable::SealAs {
-  SipTag key;
-  uint8_t key_epoch;
-  uint8_t stream;
-  uint64_t sequence;
-  GroupId group;
-  uint64_t timestamp_us;
-};
-
-size_t PeerTable::seal_as(const SealAs& as, PayloadKind kind, const EnvelopeOptions& options, Bytes payload,
-                          MutableBytes header_out) {
-  size_t size = kEnvelopeSizeMin + options_size(options);
-  EnvelopeHead head{};
-  head.geneve.version_length = static_cast<uint8_t>((size - kGeneveHeaderSize) / 4);
-  head.geneve.flags = kind == PayloadKind::message ? kGeneveC | kGeneveO : kGeneveC;
-  head.geneve.protocol = Be16::of(kind == PayloadKind::ipv4   ? 0x0800
-                                  : kind == PayloadKind::ipv6 ? 0x86dd
-                                                              : kMessageEthertype);
-  for (int i = 0; i < 3; ++i) head.geneve.vni[i] = static_cast<uint8_t>(as.group.value >> (16 - 8 * i));
-  head.auth.header.option_class = Be16::of(kOptionClass);
-  head.auth.header.type = kAuthType;
-  head.auth.header.length = (kAuthOptionSize - sizeof(OptionHeader)) / 4;
-  head.auth.sender = Be32::of(self_.value);
-  head.auth.boot = Be32::of(boot_);
-  head.auth.stream = as.stream;
-  head.auth.key_epoch = as.key_epoch;
-  for (int i = 0; i < 6; ++i) head.auth.timestamp[i] = static_cast<uint8_t>(as.timestamp_us >> (40 - 8 * i));
-  head.auth.sequence = Be64::of(as.sequence);
-
-  MutableBytes out = header_out.last(size);
-  std::memcpy(out.data(), &head, sizeof head);
-  if (size > sizeof head) {
-    Writer w(out.subspan(sizeof head));
-    write_options(options, w);
-  }
-  SipTag tag = envelope_tag(as.key, out, payload, kind);
-  std::memcpy(out.data() + sizeof head - sizeof tag, tag.data(), sizeof tag);
-  return size;
-}
-
 size_t PeerTable::seal(NodeId to, uint8_t stream, GroupId group, PayloadKind kind, const EnvelopeOptions& options,
                        uint64_t timestamp_us, Bytes payload, MutableBytes header_out) {
   SC_ASSERT(stream < streams_);
@@ -213,8 +169,9 @@ size_t PeerTable::seal(NodeId to, uint8_t stream, GroupId group, PayloadKind kin
   uint8_t slot = p->send_slot.load(std::memory_order_acquire);
   if (slot == kNoSlot) return 0;
   const KeySlot& keys = p->slots[slot];
-  SealAs as{keys.send_key(), keys.meta().send_epoch, stream, p->next_sequence(stream), group, timestamp_us};
-  return seal_as(as, kind, options, payload, header_out);
+  WireHead head{self_, group,  {boot_, timestamp_us}, stream, keys.meta().send_epoch, p->next_sequence(stream), kind,
+                {},    payload};
+  return write_envelope(keys.send_key(), head, options, header_out);
 }
 
 size_t PeerTable::seal_message(NodeId to, uint8_t stream, uint64_t timestamp_us, Bytes message,
@@ -226,30 +183,32 @@ size_t PeerTable::seal_message(NodeId to, uint8_t stream, uint64_t timestamp_us,
   return n == 0 ? 0 : n + message.size();
 }
 
-void PeerTable::queue_hello(Peer& p, const Endpoint& at, const HelloMessage& m, Instant now) {
+// Datagrams of the control thread: what `write` puts down, as a message in an envelope.
+template <class Write>
+void PeerTable::queue(Peer& p, const Endpoint& at, SipKey key, uint8_t key_epoch, uint64_t sequence, Instant now,
+                      Write write) {
   Datagram d;
   d.to = p.id;
   d.at = at;
-  Writer w(MutableBytes(d.bytes).subspan(kEnvelopeSizeMin));
-  write_hello(m, w);
-  SealAs as{to_sip_key(hello_tag_key(p.pair_key, self_)), 0, control_stream(), 0, GroupId{0}, timestamp_us(now)};
-  size_t n = seal_as(as, PayloadKind::message, {}, w.written(), MutableBytes(d.bytes).first(kEnvelopeSizeMin));
+  MutableBytes out(d.bytes);
+  Writer w(out.subspan(kEnvelopeSizeMin));
+  write(w);
+  WireHead head{self_,      GroupId{0}, {boot_, timestamp_us(now)}, control_stream(),
+                key_epoch,  sequence,   PayloadKind::message,       {},
+                w.written()};
+  size_t n = write_envelope(key, head, {}, out.first(kEnvelopeSizeMin));
   d.length = static_cast<uint16_t>(n + w.size());
   outputs_.push_back(d);
 }
 
+void PeerTable::queue_hello(Peer& p, const Endpoint& at, const HelloMessage& m, Instant now) {
+  queue(p, at, hello_tag_key(p.pair_key, self_).raw, 0, 0, now, [&](Writer& w) { write_hello(m, w); });
+}
+
 void PeerTable::queue_path(Peer& p, uint8_t receive_epoch, const Endpoint& at, const PathMessage& m, Instant now) {
   const KeySlot& keys = p.slots[receive_epoch % kKeySlots];
-  Datagram d;
-  d.to = p.id;
-  d.at = at;
-  Writer w(MutableBytes(d.bytes).subspan(kEnvelopeSizeMin));
-  write_path(m, w);
-  uint8_t stream = control_stream();
-  SealAs as{keys.send_key(), keys.meta().send_epoch, stream, p.next_sequence(stream), GroupId{0}, timestamp_us(now)};
-  size_t n = seal_as(as, PayloadKind::message, {}, w.written(), MutableBytes(d.bytes).first(kEnvelopeSizeMin));
-  d.length = static_cast<uint16_t>(n + w.size());
-  outputs_.push_back(d);
+  queue(p, at, keys.send_key(), keys.meta().send_epoch, p.next_sequence(control_stream()), now,
+        [&](Writer& w) { write_path(m, w); });
 }
 
 // --- open ---

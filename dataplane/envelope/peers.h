@@ -33,6 +33,7 @@
 
 #include "base/address.h"
 #include "base/bytes.h"
+#include "base/siphash.h"
 #include "base/units.h"
 #include "dataplane/envelope/envelope.h"
 #include "dataplane/envelope/keys.h"
@@ -120,12 +121,11 @@ class PeerTable {
     unsigned bits;
     std::vector<std::atomic<Peer*>> cells;
   };
-  struct SealAs;
 
   Peer* find(NodeId id) const;
   void insert(Index& index, Peer* p);
-  size_t seal_as(const SealAs& as, PayloadKind kind, const EnvelopeOptions& options, Bytes payload,
-                 MutableBytes header_out);
+  template <class Write>
+  void queue(Peer& p, const Endpoint& at, SipKey key, uint8_t key_epoch, uint64_t sequence, Instant now, Write write);
 
   // hello.cc
   bool is_starter(const Peer& p) const;

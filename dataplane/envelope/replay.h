@@ -66,7 +66,8 @@ class ReplayWindow {
       if (seen != 0) {
         int age = generations_between(seen, generation);
         int32_t blocks = static_cast<int32_t>((static_cast<uint32_t>(block) - static_cast<uint32_t>(seen >> 32)) << 8);
-        if (age < 0 || (age == 0 && blocks < 0)) return false;
+        bool used = static_cast<uint32_t>(seen) != 0;  // else begin() has only put the generation there
+        if (age < 0 || (age == 0 && used && blocks < 0)) return false;
         if (age == 0 && blocks == 0) {
           if (seen & bit) return false;
           next = seen | bit;

@@ -52,6 +52,33 @@ bool read_head(Bytes d, WireHead& out) {
   return !out.payload.empty();
 }
 
+size_t write_envelope(SipKey key, const WireHead& h, const EnvelopeOptions& options, MutableBytes out) {
+  size_t size = kEnvelopeSizeMin + options_size(options);
+  uint16_t protocol = h.kind == PayloadKind::ipv4 ? 0x0800 : h.kind == PayloadKind::ipv6 ? 0x86dd : kMessageEthertype;
+  EnvelopeHead head{};
+  head.geneve.version_length = static_cast<uint8_t>((size - kGeneveHeaderSize) / 4);
+  head.geneve.flags = h.kind == PayloadKind::message ? kGeneveC | kGeneveO : kGeneveC;
+  head.geneve.protocol = Be16::of(protocol);
+  for (int i = 0; i < 3; ++i) head.geneve.vni[i] = static_cast<uint8_t>(h.group.value >> (16 - 8 * i));
+  head.auth.header = {Be16::of(kOptionClass), kAuthType, (kAuthOptionSize - sizeof(OptionHeader)) / 4};
+  head.auth.sender = Be32::of(h.sender.value);
+  head.auth.boot = Be32::of(h.stamp.boot);
+  head.auth.stream = h.stream;
+  head.auth.key_epoch = h.key_epoch;
+  for (int i = 0; i < 6; ++i) head.auth.timestamp[i] = static_cast<uint8_t>(h.stamp.timestamp_us >> (40 - 8 * i));
+  head.auth.sequence = Be64::of(h.sequence);
+
+  out = out.last(size);
+  std::memcpy(out.data(), &head, sizeof head);
+  if (size > sizeof head) {
+    Writer w(out.subspan(sizeof head));
+    write_options(options, w);
+  }
+  SipTag tag = envelope_tag(key, out, h.payload, h.kind);
+  std::memcpy(out.data() + sizeof head - sizeof tag, tag.data(), sizeof tag);
+  return size;
+}
+
 SipTag envelope_tag(SipKey key, Bytes head_and_options, Bytes payload, PayloadKind kind) {
   constexpr size_t kTagAt = kEnvelopeSizeMin - sizeof(AuthOption::tag);
   // The fixed part, the options and the length in one piece: 56 bytes where there are no further options, so that the

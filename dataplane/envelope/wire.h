@@ -114,7 +114,8 @@ inline constexpr size_t kTaggedInnerBytes = 64;
 inline constexpr unsigned kProxyStreams = 64;
 inline constexpr unsigned kMemberStreams = 4;
 
-// What can be said of a datagram before its tag has verified. Nothing here may be believed yet.
+// The fixed part of an envelope, in host order. Of a datagram that came in, nothing here may be believed before its tag
+// has verified.
 struct WireHead {
   NodeId sender;
   GroupId group;
@@ -130,6 +131,10 @@ struct WireHead {
 // False where the bytes are no envelope: version, lengths, first option, C, O and protocol. Length checks only beyond
 // the first 52 bytes; the further options are not looked at.
 bool read_head(Bytes datagram, WireHead& out);
+
+// Writes head, auth option and options, tagged for `head.payload`, into the last bytes of `out`; `head.options` is not
+// used. Returns the bytes written, kEnvelopeSizeMin + options_size. REQUIRES: they fit `out` and kOptionsMax.
+size_t write_envelope(SipKey key, const WireHead& head, const EnvelopeOptions& options, MutableBytes out);
 
 // Tag of the datagram with this head and payload. `tag` in the head is taken as zero.
 SipTag envelope_tag(SipKey key, Bytes head_and_options, Bytes payload, PayloadKind kind);

@@ -24,6 +24,20 @@ uint16_t be16(const uint8_t* p) {
   return static_cast<uint16_t>(p[0] << 8 | p[1]);
 }
 
+// The header's own checksum, as received. A header has whole 32-bit words, so this is shorter than the general sum.
+bool ip4_checksum_is_good(const uint8_t* header, size_t size) {
+  uint64_t sum = 0;
+  for (size_t at = 0; at < size; at += 4) {
+    uint32_t words;
+    std::memcpy(&words, header + at, 4);
+    sum += words;
+  }
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return (sum & 0xffff) + (sum >> 16) == 0xffff;
+}
+
 Protocol known_protocol(uint8_t number, uint8_t ip_version) {
   if (number == uint8_t(Protocol::tcp)) return Protocol::tcp;
   if (number == uint8_t(Protocol::udp)) return Protocol::udp;
@@ -102,7 +116,7 @@ ParseResult read_ip4(Bytes& packet, Layer3& l3) {
   if (packet.size() < kIp4Size) return ParseResult::truncated_l3;
   l3.size = size_t(packet[0] & 15) * 4;
   if (l3.size < kIp4Size || l3.size > packet.size()) return ParseResult::bad_ip_header_length;
-  if (internet_checksum(packet.first(l3.size)) != 0) return ParseResult::bad_ip_checksum;
+  if (!ip4_checksum_is_good(packet.data(), l3.size)) return ParseResult::bad_ip_checksum;
   size_t total = be16(&packet[2]);
   if (total < l3.size) return ParseResult::bad_ip_length;
   if (total > packet.size()) return ParseResult::truncated_l3;
@@ -129,9 +143,17 @@ bool fragment_is_good(const Layer3& l3, size_t payload) {
   return !(l3.protocol == uint8_t(Protocol::tcp) && l3.fragment_offset == 8);
 }
 
+Bytes address_bytes(Bytes ip_header, bool v6, bool destination) {
+  return v6 ? ip_header.subspan(destination ? 24 : 8, 16) : ip_header.subspan(destination ? 16 : 12, 4);
+}
+
+bool same_bytes(Bytes a, Bytes b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
 IpAddress address_at(Bytes ip_header, bool v6, bool destination) {
-  if (v6) return IpAddress::v6(ip_header.subspan(destination ? 24 : 8, 16));
-  return IpAddress::v4(ip_header.subspan(destination ? 16 : 12, 4));
+  Bytes bytes = address_bytes(ip_header, v6, destination);
+  return v6 ? IpAddress::v6(bytes) : IpAddress::v4(bytes);
 }
 
 bool is_error_type(uint8_t type, bool v6) {
@@ -140,7 +162,7 @@ bool is_error_type(uint8_t type, bool v6) {
 }
 
 // The quote of an ICMP error, cut short as it may be. True: it belongs to a session, and `out` says which.
-bool read_quote(Bytes quote, size_t quote_offset, const IpAddress& error_goes_to, ParsedPacket& out) {
+bool read_quote(Bytes quote, size_t quote_offset, Bytes error_goes_to, ParsedPacket& out) {
   bool v6 = out.ip_version == 6;
   if (quote.size() < (v6 ? kIp6Size : kIp4Size) || quote[0] >> 4 != out.ip_version) return false;
   Layer3 l3;
@@ -155,7 +177,7 @@ bool read_quote(Bytes quote, size_t quote_offset, const IpAddress& error_goes_to
   Protocol protocol = known_protocol(l3.protocol, out.ip_version);
   if (protocol != Protocol::tcp && protocol != Protocol::udp) return false;
   if (l3.fragment == Fragment::later || quote.size() < l3.size + 4) return false;
-  if (address_at(quote, v6, false) != error_goes_to) return false;
+  if (!same_bytes(address_bytes(quote, v6, false), error_goes_to)) return false;
   uint16_t source = be16(&quote[l3.size]), destination = be16(&quote[l3.size + 2]);
   if (source == 0 || destination == 0) return false;
   out.protocol = protocol;
@@ -205,11 +227,12 @@ ParseResult read_icmp(Layer4& l4, ParsedPacket& out) {
   return ParseResult::ok;
 }
 
-bool l4_checksum_is_good(const Layer4& l4, const IpAddress& source, const IpAddress& destination,
-                         const ParsedPacket& p) {
+bool l4_checksum_is_good(Bytes packet, const Layer4& l4, const ParsedPacket& p) {
   if (p.protocol == Protocol::icmp) return internet_checksum(l4.bytes) == 0;
   if (p.protocol == Protocol::udp && be16(&l4.bytes[6]) == 0) return p.ip_version == 4;  // none was sent (RFC 768)
-  return transport_checksum(source, destination, p.protocol_number, l4.bytes) == 0;
+  bool v6 = p.ip_version == 6;
+  return transport_checksum(address_at(packet, v6, false), address_at(packet, v6, true), p.protocol_number, l4.bytes) ==
+         0;
 }
 
 bool tcp_flags_are_good(uint8_t flags) {
@@ -230,7 +253,7 @@ ParseResult parse_l3(Bytes packet, ParsedPacket& out, ParseChecks checks) {
 
   Layer4 l4{packet.subspan(l3.size)};
   if (l3.fragment != Fragment::none && !fragment_is_good(l3, l4.bytes.size())) return ParseResult::bad_fragment;
-  IpAddress source = address_at(packet, v6, false), destination = address_at(packet, v6, true);
+  Bytes source = address_bytes(packet, v6, false), destination = address_bytes(packet, v6, true);
 
   if (l3.fragment != Fragment::later && out.protocol != Protocol::none) {
     bool tcp = out.protocol == Protocol::tcp, udp = out.protocol == Protocol::udp;
@@ -238,14 +261,13 @@ ParseResult parse_l3(Bytes packet, ParsedPacket& out, ParseChecks checks) {
     if (r != ParseResult::ok) return r;
     out.payload_offset = static_cast<uint16_t>(out.l4_offset + l4.size);
     bool whole = l3.fragment == Fragment::none && !l3.routed_on;
-    if (checks.l4_checksum && whole && !l4_checksum_is_good(l4, source, destination, out))
-      return ParseResult::bad_l4_checksum;
+    if (checks.l4_checksum && whole && !l4_checksum_is_good(packet, l4, out)) return ParseResult::bad_l4_checksum;
     if (tcp && !tcp_flags_are_good(out.tcp_flags)) return ParseResult::bad_l4_flags;
     if ((tcp || udp) && (out.source_port == 0 || out.destination_port == 0)) return ParseResult::bad_port;
     if (!tcp && !udp && is_error_type(out.icmp_type, v6))
       read_quote(l4.bytes.subspan(kIcmpSize), out.l4_offset + kIcmpSize, destination, out);
   }
-  if (!source.is_unicast() || source == destination) return ParseResult::bad_address;
+  if (!is_unicast(source) || same_bytes(source, destination)) return ParseResult::bad_address;
   return out.protocol == Protocol::none ? ParseResult::unsupported_protocol : ParseResult::ok;
 }
 

@@ -11,18 +11,14 @@ bool starts_a_session(const ParsedPacket& p) {
   return p.protocol == Protocol::tcp && !p.is_icmp_error() && (p.tcp_flags & (kSyn | kAck | kRst | kFin)) == kSyn;
 }
 
-// The packet's ends from the group's point of view.
-struct Ends {
-  Endpoint client, server;
-};
-
-Ends ends_of(Bytes frame, const ParsedPacket& p, Direction direction) {
-  bool quote = p.is_icmp_error();
-  Endpoint source{quote ? quoted_source_of(frame, p) : source_of(frame, p), Port{p.source_port}};
-  Endpoint destination{quote ? quoted_destination_of(frame, p) : destination_of(frame, p), Port{p.destination_port}};
-  // An error goes the other way than the packet that it quotes.
-  bool source_is_client = (direction == Direction::from_client) != quote;
-  return source_is_client ? Ends{source, destination} : Ends{destination, source};
+// The ID by the packet's ends, or by those of its quote, which goes the other way.
+SessionId id_of(Bytes frame, const ParsedPacket& p, GroupId group, bool source_is_client) {
+  bool v6 = p.ip_version == 6;
+  Bytes ip = frame.subspan(p.is_icmp_error() ? p.quoted_l3_offset : p.l3_offset);
+  Bytes source = v6 ? ip.subspan(8, 16) : ip.subspan(12, 4), destination = v6 ? ip.subspan(24, 16) : ip.subspan(16, 4);
+  if (source_is_client)
+    return SessionId::tuple(group, p.protocol, source, p.source_port, destination, p.destination_port);
+  return SessionId::tuple(group, p.protocol, destination, p.destination_port, source, p.source_port);
 }
 
 bool port_matches(const std::vector<PortRange>& ports, uint16_t port) {
@@ -46,9 +42,9 @@ const char* to_string(PacketClass c) {
 Classified SessionRules::classify(Bytes frame, const ParsedPacket& p, GroupId group, Direction direction) const {
   if (p.protocol != Protocol::tcp && p.protocol != Protocol::udp) return {};
   bool has_ports = p.fragment != Fragment::later;
-  // The group's port: of the packet's own header, or of a quote's that goes the other way.
-  bool at_destination = (direction == Direction::from_client) != p.is_icmp_error();
-  uint16_t port = at_destination ? p.destination_port : p.source_port;
+  // An ICMP error has the ports of the packet that it quotes, which goes the other way.
+  bool source_is_client = (direction == Direction::from_client) != p.is_icmp_error();
+  uint16_t port = source_is_client ? p.destination_port : p.source_port;
 
   PacketClass found = rules_.empty() ? PacketClass::stateful : PacketClass::none;
   for (const SessionRule& rule : rules_) {
@@ -61,13 +57,8 @@ Classified SessionRules::classify(Bytes frame, const ParsedPacket& p, GroupId gr
   if (found == PacketClass::none) return {};
   if (found == PacketClass::stateful && starts_a_session(p)) found = PacketClass::bootstrapping;
 
-  Classified c;
-  c.packet_class = found;
-  if (has_ports) {
-    Ends ends = ends_of(frame, p, direction);
-    c.id = SessionId::tuple(group, p.protocol, ends.client, ends.server);
-  }
-  return c;
+  // Built where it stays: a copy right after its small writes would wait for them.
+  return {found, has_ports ? id_of(frame, p, group, source_is_client) : SessionId{}};
 }
 
 }  // namespace statecast

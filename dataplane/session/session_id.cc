@@ -93,20 +93,37 @@ std::span<const SessionFormRow> session_forms() {
 }
 
 SessionId SessionId::tuple(GroupId group, Protocol protocol, const Endpoint& client, const Endpoint& server) {
-  SC_ASSERT(client.address.family == server.address.family && !client.address.is_none());
+  return tuple(group, protocol, client.address.bytes(), client.port.value, server.address.bytes(), server.port.value);
+}
+
+// Without a Writer, because every packet comes here: two sizes known in advance.
+SessionId SessionId::tuple(GroupId group, Protocol protocol, Bytes client, uint16_t client_port, Bytes server,
+                           uint16_t server_port) {
+  SC_ASSERT(client.size() == server.size() && (client.size() == 4 || client.size() == 16));
   SC_ASSERT(protocol == Protocol::tcp || protocol == Protocol::udp);
-  bool v4 = client.address.is_v4();
-  SessionForm form = protocol == Protocol::tcp ? (v4 ? SessionForm::tcp4 : SessionForm::tcp6)
-                                               : (v4 ? SessionForm::udp4 : SessionForm::udp6);
   SessionId id;
-  Writer w(id.raw);
-  w.u8(static_cast<uint8_t>(form));
-  w.u24(group.value);
-  w.bytes(client.address.bytes());
-  w.bytes(server.address.bytes());
-  w.u16(client.port.value);
-  w.u16(server.port.value);
-  id.length = static_cast<uint8_t>(w.size());
+  bool tcp = protocol == Protocol::tcp;
+  uint8_t* ports;
+  if (client.size() == 4) {
+    id.raw[0] = static_cast<uint8_t>(tcp ? SessionForm::tcp4 : SessionForm::udp4);
+    std::memcpy(&id.raw[4], client.data(), 4);
+    std::memcpy(&id.raw[8], server.data(), 4);
+    ports = &id.raw[12];
+    id.length = 16;
+  } else {
+    id.raw[0] = static_cast<uint8_t>(tcp ? SessionForm::tcp6 : SessionForm::udp6);
+    std::memcpy(&id.raw[4], client.data(), 16);
+    std::memcpy(&id.raw[20], server.data(), 16);
+    ports = &id.raw[36];
+    id.length = 40;
+  }
+  id.raw[1] = static_cast<uint8_t>(group.value >> 16);
+  id.raw[2] = static_cast<uint8_t>(group.value >> 8);
+  id.raw[3] = static_cast<uint8_t>(group.value);
+  ports[0] = static_cast<uint8_t>(client_port >> 8);
+  ports[1] = static_cast<uint8_t>(client_port);
+  ports[2] = static_cast<uint8_t>(server_port >> 8);
+  ports[3] = static_cast<uint8_t>(server_port);
   return id;
 }
 

@@ -67,6 +67,9 @@ struct SessionId {
 
   // TCP or UDP 4-tuple. REQUIRES: both addresses of one family, protocol tcp or udp.
   static SessionId tuple(GroupId group, Protocol protocol, const Endpoint& client, const Endpoint& server);
+  // The same from the addresses as they lie in a packet: each 4 or each 16 bytes.
+  static SessionId tuple(GroupId group, Protocol protocol, Bytes client, uint16_t client_port, Bytes server,
+                         uint16_t server_port);
   // Any form, from its fields in network order; nullopt where form, length or group do not fit.
   static std::optional<SessionId> make(GroupId group, SessionForm form, Bytes fields);
   // Checks form, length and group (1..2^24-1); nullopt when these bytes are no session ID.

@@ -46,5 +46,769 @@ TEST(Node, InsertIsHeldAtAllReplicasAndReleasesItsPacketThroughTheIngressProxy) 
   }
 }
 
+// --- who gets the session ---
+
+TEST(Node, SynRetransmittedThroughAnotherProxyToAnotherMemberIsAConflictThatNamesTheOwner) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  uint32_t first = c.insert({.member = 1, .id = id, .via = 1, .ingress = 1, .born_new = true});
+  c.run(1s);
+  uint32_t second = c.insert({.member = 2, .id = id, .via = 2, .ingress = 2, .born_new = true});
+  c.run(1s);
+  EXPECT_EQ(c.insert_answer(first)->status, In::ok);
+  ASSERT_EQ(c.insert_answer(second)->status, In::conflict);
+  EXPECT_EQ(c.insert_answer(second)->record->member, MemberId{1});
+  EXPECT_EQ(c.packets_released(second), 0u);
+  EXPECT_FALSE(c.lease(2, c.key(id)));
+}
+
+TEST(Node, OfTwoSynsAtOnceOneWinsAndTheOtherLearnsOfItWhenItRetries) {
+  unsigned won = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Cluster c({.seed = seed});
+    c.run(1s);
+    SessionId id = c.session(40000);
+    uint32_t via2 = 1 + seed % 3;  // sometimes through the same proxy
+    uint32_t a = c.insert({.member = 1, .id = id, .via = 1, .ingress = 1, .born_new = true});
+    uint32_t b = c.insert({.member = 2, .id = id, .via = via2, .ingress = 2, .born_new = true});
+    c.run(300ms);
+    ASSERT_TRUE(c.insert_answer(a) && c.insert_answer(b));
+    unsigned ok = (c.insert_answer(a)->status == In::ok) + (c.insert_answer(b)->status == In::ok);
+    ASSERT_LE(ok, 1u);
+    won += ok;
+    // The losers try again, as their agents do.
+    uint32_t a2 = c.insert({.member = 1, .id = id, .via = 1, .born_new = true});
+    c.run(300ms);
+    uint32_t b2 = c.insert({.member = 2, .id = id, .via = 2, .born_new = true});
+    c.run(300ms);
+    EXPECT_NE(c.insert_answer(a2)->status == In::ok, c.insert_answer(b2)->status == In::ok);
+    EXPECT_EQ(c.held_copies(c.key(id)), 3u);
+  }
+  EXPECT_GE(won, 20u) << "hardly ever should both have to withdraw";
+}
+
+TEST(Node, TupleUsedAgainWhileTheOldOwnerIsEstablishedIsAConflict) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 60s});
+  c.run(1s);
+  uint32_t r = c.insert({.member = 2, .id = id, .via = 2, .born_new = true});
+  c.run(1s);
+  EXPECT_EQ(c.insert_answer(r)->status, In::conflict);
+}
+
+TEST(Node, TupleUsedAgainWhileTheOldOwnerIsClosingPassesWithTheNextTermAndPurgesTheOldLease) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .ingress = 3, .state = RecordState::established, .lifetime = 60s});
+  c.run(100ms);
+  ASSERT_TRUE(c.lease(3, c.key(id)));
+  c.insert({.member = 1, .id = id, .state = RecordState::closing, .lifetime = 60s});
+  c.run(100ms);
+  EXPECT_EQ(c.ask(3, id)->status, Qu::live) << "a closing mapping still answers";
+  uint32_t stray = c.insert({.member = 2, .id = id, .via = 2, .born_new = false});
+  c.run(100ms);
+  EXPECT_EQ(c.insert_answer(stray)->status, In::conflict);
+  uint32_t r = c.insert({.member = 2, .id = id, .via = 2, .ingress = 2, .born_new = true});
+  c.run(100ms);
+  ASSERT_EQ(c.insert_answer(r)->status, In::ok);
+  EXPECT_EQ(c.insert_answer(r)->version.term, 2);
+  EXPECT_FALSE(c.lease(3, c.key(id))) << "the old owner's lease is purged";
+  EXPECT_EQ(c.ask(3, id)->member, MemberId{2});
+  EXPECT_GE(c.notices(1), 1u) << "the old owner is told";
+}
+
+TEST(Node, TupleOfADeadOwnerIsUnavailableAndThenTakenOverWithTheNextTerm) {
+  Cluster c({});
+  c.run(4s);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 60s});
+  c.run(1s);
+  c.kill_member(1);
+  c.run(2s);
+  EXPECT_EQ(c.ask(2, id)->status, Qu::live) << "not dead before the dead-man time";
+  c.run(1500ms);
+  EXPECT_EQ(c.ask(2, id)->status, Qu::unavailable);
+  uint32_t r = c.insert({.member = 2, .id = id, .via = 3, .ingress = 3, .born_new = true});
+  c.run(100ms);
+  ASSERT_EQ(c.insert_answer(r)->status, In::ok);
+  EXPECT_EQ(c.insert_answer(r)->version.term, 2);
+  EXPECT_EQ(c.ask(1, id)->member, MemberId{2});
+}
+
+TEST(Node, SuspendedMappingLivesAgainWhenItsMemberDoes) {
+  Cluster c({});
+  c.run(4s);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 60s});
+  c.kill_member(1);
+  c.run(4s);
+  EXPECT_EQ(c.ask(2, id)->status, Qu::unavailable);
+  c.revive_member(1);
+  c.run(500ms);
+  EXPECT_EQ(c.ask(2, id)->status, Qu::live);
+}
+
+TEST(Node, MemberThatOnlyOneProxyHearsIsNotDead) {
+  Cluster c({});
+  c.run(4s);
+  SessionId id = c.session(40000);
+  c.insert({.member = 3, .id = id, .state = RecordState::established, .lifetime = 60s});
+  c.run(100ms);
+  c.kill_member(3);
+  for (int i = 0; i < 20; ++i) {
+    c.node(2).on_member_heard(MemberId{3}, c.now);
+    c.run(250ms);
+  }
+  for (uint32_t p = 1; p <= 3; ++p)
+    EXPECT_EQ(c.query_answer([&] {
+                 uint32_t q = c.query(1, id, p);
+                 c.run(10ms);
+                 return q;
+               }())
+                  ->status,
+              Qu::live);
+}
+
+TEST(Node, SpoofedSynForALiveSessionTouchesNothing) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .ingress = 1, .state = RecordState::established, .lifetime = 60s});
+  c.run(1s);
+  auto before = c.node(2).find(c.key(id), c.now);
+  uint32_t r = c.insert({.member = 3, .id = id, .via = 2, .ingress = 2, .born_new = true});
+  c.run(1s);
+  EXPECT_EQ(c.insert_answer(r)->status, In::conflict);
+  EXPECT_EQ(c.packets_released(r), 0u);
+  EXPECT_EQ(c.node(2).find(c.key(id), c.now)->version, before->version);
+  EXPECT_EQ(c.lease(1, c.key(id))->member, MemberId{1});
+}
+
+TEST(Node, SynOfARevokedSessionMeetsTheTombstone) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id});
+  c.run(100ms);
+  uint32_t rev = c.revoke(NodeId::member(MemberId{1}), id, 2);
+  c.run(100ms);
+  EXPECT_TRUE(c.answered(rev, Re::silent));
+  for (uint32_t member : {1u, 2u}) {
+    uint32_t r = c.insert({.member = member, .id = id, .via = member, .ingress = 3, .born_new = true});
+    c.run(100ms);
+    ASSERT_EQ(c.insert_answer(r)->status, In::conflict) << member;
+    EXPECT_EQ(c.insert_answer(r)->record->state, RecordState::revoked);
+    EXPECT_EQ(c.packets_released(r), 0u);
+  }
+}
+
+TEST(Node, RenewalByTheOwnerReleasesItsPacketAgain) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  uint32_t a = c.insert({.member = 1, .id = id, .via = 1, .ingress = 1, .born_new = true});
+  c.run(1s);
+  uint32_t b = c.insert({.member = 1, .id = id, .via = 2, .ingress = 2, .born_new = true});  // SYN/ACK again
+  c.run(1s);
+  EXPECT_EQ(c.insert_answer(a)->status, In::ok);
+  EXPECT_EQ(c.insert_answer(b)->status, In::ok);
+  EXPECT_EQ(c.packets_released(b), 1u);
+  EXPECT_EQ(c.insert_answer(b)->version.term, 1);
+}
+
+TEST(Node, SameRequestTwiceGetsTheSameOutcome) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  InsertSpec spec{.member = 1, .id = id, .via = 1, .ingress = 1, .counter = 5, .request = 77};
+  c.insert(spec);
+  c.insert(spec);
+  c.run(100ms);
+  EXPECT_EQ(c.insert_answer(77)->status, In::ok);
+  EXPECT_EQ(c.packets_released(77), 1u) << "one insert under way, one packet";
+  spec.via = 2;  // its answer was lost, the agent tries elsewhere
+  c.insert(spec);
+  c.run(100ms);
+  EXPECT_EQ(c.insert_answer(77)->status, In::ok);
+  EXPECT_EQ(c.packets_released(77), 2u);
+}
+
+TEST(Node, LateCopyOfAWithdrawnInsertIsRefused) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  // Node 3 hears of neither, so that each of the two inserts meets the other and has to be withdrawn.
+  c.filter = [](NodeId, NodeId to, const Message& m) {
+    return !(to == NodeId::proxy(ProxyId{3}) && std::holds_alternative<Place>(m.body));
+  };
+  InsertSpec one{.member = 1, .id = id, .via = 1, .born_new = true, .counter = 100, .request = 5'001};
+  InsertSpec two{.member = 2, .id = id, .via = 2, .born_new = true, .counter = 100, .request = 5'002};
+  c.insert(one);
+  c.insert(two);
+  c.run(400ms);
+  EXPECT_EQ(c.insert_answer(5'001)->status, In::busy);
+  EXPECT_EQ(c.insert_answer(5'002)->status, In::busy);
+  c.filter = nullptr;
+  for (uint32_t via : {1u, 2u}) {
+    one.via = via;
+    one.request = 5'010 + via;
+    c.insert(one);
+    c.run(400ms);
+    EXPECT_NE(c.insert_answer(5'010 + via)->status, In::ok) << "a late copy through " << via;
+  }
+  EXPECT_EQ(c.held_copies(c.key(id)), 0u);
+  one.counter = 101;
+  one.request = 5'020;
+  c.insert(one);
+  c.run(400ms);
+  EXPECT_EQ(c.insert_answer(5'020)->status, In::ok) << "the retry is another version";
+}
+
+// --- coordinators and restarts ---
+
+TEST(Node, CoordinatorDiesBetweenPlacedAndHeldAndNothingAcknowledgedIsLost) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  c.filter = [](NodeId from, NodeId, const Message& m) {
+    return !(from == NodeId::proxy(ProxyId{1}) && std::holds_alternative<Held>(m.body));
+  };
+  uint32_t r = c.insert({.member = 1, .id = id, .via = 1, .ingress = 2, .lifetime = 10s});
+  ASSERT_TRUE(c.run_until([&] { return c.insert_answer(r).has_value(); }, 100ms));
+  EXPECT_EQ(c.insert_answer(r)->status, In::ok);
+  c.stop(1);
+  EXPECT_EQ(c.held_copies(c.key(id)), 0u);
+  uint32_t q = c.query(3, id, 2);
+  c.run(10ms);
+  EXPECT_EQ(c.query_answer(q)->status, Qu::ask_another) << "only placed: neither live nor none";
+  c.run(200ms);
+  EXPECT_EQ(c.held_copies(c.key(id)), 2u) << "the replicas complete it themselves";
+  EXPECT_EQ(c.ask(3, id)->status, Qu::live);
+}
+
+TEST(Node, AllThreeRestartedAtOnceComeBackEmptyAndInSync) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 60s});
+  c.run(100ms);
+  for (uint32_t p = 1; p <= 3; ++p) c.stop(p);
+  for (uint32_t p = 1; p <= 3; ++p) c.start(p);
+  c.run(1s);
+  for (uint32_t p = 1; p <= 3; ++p) {
+    EXPECT_TRUE(c.node(p).status(c.now).in_sync);
+    EXPECT_EQ(c.counter(p, "directory.sync.resync_incomplete.events"), 1u);
+  }
+  EXPECT_EQ(c.ask(1, id)->status, Qu::none);
+  uint32_t f = c.refresh(1, 2, {{c.handle_of(id), 0, kUnlimitedBytes}});
+  c.run(100ms);
+  ASSERT_EQ(c.refresh_answer(f)->unknown.size(), 1u) << "its owner is told to insert it anew";
+  uint32_t r = c.insert({.member = 1, .id = id, .via = 2, .state = RecordState::established, .lifetime = 60s});
+  c.run(100ms);
+  EXPECT_EQ(c.insert_answer(r)->status, In::ok);
+}
+
+TEST(Node, TwoRestartedOneAfterTheOtherLoseNothing) {
+  Cluster c({});
+  c.run(1s);
+  std::vector<SessionId> ids;
+  for (uint16_t i = 0; i < 200; ++i) {
+    ids.push_back(c.session(static_cast<uint16_t>(20'000 + i)));
+    c.insert({.member = 1u + i % 3,
+              .id = ids.back(),
+              .via = 1u + i % 3,
+              .state = RecordState::established,
+              .lifetime = 60s});
+  }
+  c.run(1s);
+  c.restart(2);
+  EXPECT_FALSE(c.node(2).status(c.now).in_sync);
+  uint32_t q = c.query(1, ids[0], 2);
+  c.run_until([&] { return c.query_answer(q).has_value(); }, 10ms);
+  EXPECT_EQ(c.query_answer(q)->status, Qu::ask_another) << "neither live nor none while out of sync";
+  c.run(1s);
+  EXPECT_TRUE(c.node(2).status(c.now).in_sync);
+  EXPECT_EQ(c.counter(2, "directory.sync.complete.events"), 1u);
+  c.restart(3);
+  c.run(1s);
+  for (const SessionId& id : ids) EXPECT_EQ(c.held_copies(c.key(id)), 3u);
+}
+
+TEST(Node, SurvivorOfTwoTakesBackBothWithinSeconds) {
+  Cluster c({.partition_available = true});
+  c.run(1s);
+  c.stop(2);
+  c.stop(3);
+  c.run(5s);
+  EXPECT_TRUE(c.node(1).status(c.now).degraded);
+  SessionId id = c.session(40000);
+  uint32_t r =
+      c.insert({.member = 1, .id = id, .via = 1, .ingress = 1, .state = RecordState::established, .lifetime = 60s});
+  c.run(300ms);
+  EXPECT_EQ(c.insert_answer(r)->status, In::degraded);
+  EXPECT_EQ(c.insert_answer(r)->copies, 1);
+  c.start(2);
+  c.start(3);
+  c.run(2s);
+  for (uint32_t p = 1; p <= 3; ++p) {
+    EXPECT_TRUE(c.node(p).status(c.now).in_sync);
+    EXPECT_FALSE(c.node(p).status(c.now).degraded);
+  }
+  EXPECT_EQ(c.held_copies(c.key(id)), 3u);
+}
+
+TEST(Node, PausedForTwoMinutesGrantsNothingOfWhatWasRevokedMeanwhile) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId revoked = c.session(40000), other = c.session(40001);
+  for (const SessionId& id : {revoked, other}) {
+    c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 120s});
+  }
+  c.run(1s);
+  c.pause(3);
+  uint32_t rev = c.revoke(NodeId::op(), revoked, 1);
+  c.run(100ms);
+  EXPECT_TRUE(c.answered(rev, Re::stored));
+  EXPECT_FALSE(c.answered(rev, Re::silent)) << "one replica and what it granted are unaccounted for";
+  c.run(110s);
+  EXPECT_TRUE(c.answered(rev, Re::silent));
+  c.filter = [](NodeId, NodeId, const Message& m) { return !std::holds_alternative<Change>(m.body); };
+  c.resume(3);
+  EXPECT_GE(c.counter(3, "directory.node.paused.events"), 1u);
+  for (int i = 0; i < 40; ++i) {
+    uint32_t q = c.query(2, revoked, 3);
+    c.run(50ms);
+    ASSERT_NE(c.query_answer(q) ? c.query_answer(q)->status : Qu::none, Qu::live);
+    if (i == 10) c.filter = nullptr;
+  }
+  EXPECT_EQ(c.counter(3, "directory.sync.lost.events"), 1u) << "told that it is out of sync";
+  EXPECT_TRUE(c.node(3).status(c.now).in_sync);
+  EXPECT_EQ(c.node(3).find(c.key(revoked), c.now)->state, RecordState::revoked);
+}
+
+// --- partitions ---
+
+TEST(Node, PartitionSafeStopsGrantingWithinASecondAndRefusesInserts) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 60s});
+  c.run(1s);
+  c.isolate(1);
+  c.run(1s);
+  uint32_t q = c.query(1, id, 1);
+  c.run(10ms);
+  EXPECT_EQ(c.query_answer(q)->status, Qu::ask_another);
+  uint32_t r = c.insert({.member = 1, .id = c.session(40001), .via = 1, .ingress = 1});
+  c.run(300ms);
+  EXPECT_EQ(c.insert_answer(r)->status, In::refused);
+  EXPECT_EQ(c.packets_released(r), 0u);
+  uint32_t majority = c.insert({.member = 1, .id = c.session(40002), .via = 2, .ingress = 2});
+  c.run(300ms);
+  EXPECT_EQ(c.insert_answer(majority)->status, In::ok);
+  c.heal();
+  c.run(1s);
+  q = c.query(1, id, 1);
+  c.run(10ms);
+  EXPECT_EQ(c.query_answer(q)->status, Qu::live);
+}
+
+TEST(Node, PartitionAvailableGoesOnAndSilentWaitsForTheReplica) {
+  Cluster c({.partition_available = true});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 120s});
+  c.run(1s);
+  c.isolate(1);
+  c.run(2s);
+  uint32_t q = c.query(1, id, 1);
+  c.run(10ms);
+  EXPECT_EQ(c.query_answer(q)->status, Qu::live);
+  uint32_t r = c.insert({.member = 1, .id = c.session(40001), .via = 1, .ingress = 1});
+  c.run(300ms);
+  EXPECT_EQ(c.insert_answer(r)->status, In::degraded);
+  uint32_t rev = c.revoke(NodeId::op(), id, 2);
+  c.run(30s);
+  EXPECT_TRUE(c.answered(rev, Re::stored));
+  EXPECT_FALSE(c.answered(rev, Re::silent)) << "node 1 may go on granting";
+  c.heal();
+  c.run(2s);
+  EXPECT_TRUE(c.answered(rev, Re::silent));
+}
+
+TEST(Node, RefuseMeansNoDegradedInserts) {
+  Cluster c({.partition_available = true, .degraded_accept = false});
+  c.run(1s);
+  c.isolate(1);
+  c.run(1s);
+  uint32_t r = c.insert({.member = 1, .id = c.session(40001), .via = 1, .ingress = 1});
+  c.run(300ms);
+  EXPECT_EQ(c.insert_answer(r)->status, In::refused);
+}
+
+// --- revocation ---
+
+TEST(Node, RevokeIsStoredAndSilentInMillisecondsWhenAllAreReachable) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .ingress = 1, .state = RecordState::established, .lifetime = 60s});
+  c.run(100ms);
+  c.ask(2, id);
+  c.ask(3, id);
+  for (uint32_t p = 1; p <= 3; ++p) ASSERT_TRUE(c.lease(p, c.key(id))) << p;
+  Instant called = c.now;
+  uint32_t rev = c.revoke(NodeId::op(), id, 1);
+  ASSERT_TRUE(c.run_until([&] { return c.answered(rev, Re::silent); }, 1s));
+  EXPECT_LT(c.now - called, 20ms);
+  EXPECT_EQ(c.request_answers(rev), (std::vector{Re::stored, Re::silent}));
+  for (uint32_t p = 1; p <= 3; ++p) EXPECT_FALSE(c.lease(p, c.key(id))) << p;
+  EXPECT_GE(c.notices(1), 1u) << "the owner is told, too";
+}
+
+TEST(Node, SilentWaitsForAHolderThatDoesNotAnswerUntilItsLeaseIsOver) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .ingress = 3, .state = RecordState::established, .lifetime = 60s});
+  c.run(100ms);
+  ASSERT_TRUE(c.lease(3, c.key(id)));
+  c.isolate(3);
+  uint32_t rev = c.revoke(NodeId::op(), id, 1);
+  c.run(100ms);
+  EXPECT_TRUE(c.answered(rev, Re::stored));
+  Instant ends = c.lease(3, c.key(id))->ends;
+  ASSERT_TRUE(c.run_until([&] { return c.answered(rev, Re::silent); }, 20s));
+  EXPECT_GT(c.now, ends);
+  EXPECT_GE(c.now - (ends - 10s), 10s);
+}
+
+TEST(Node, WithTooFewCopiesNeitherStoredNorSilentIsReported) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 120s});
+  c.run(100ms);
+  c.isolate(1);
+  uint32_t rev = c.revoke(NodeId::op(), id, 1);
+  c.run(30s);
+  EXPECT_EQ(c.request_answers(rev), std::vector{Re::degraded});
+  c.heal();
+  c.run(2s);
+  EXPECT_TRUE(c.answered(rev, Re::stored)) << "once the others are back they get it";
+  EXPECT_EQ(c.node(2).find(c.key(id), c.now)->state, RecordState::revoked);
+}
+
+TEST(Node, ReplicaThatRestartedCountsForSilentOnlyAfterPermitAndCap) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 60s});
+  c.run(100ms);
+  c.restart(2);
+  c.run(1s);
+  uint32_t rev = c.revoke(NodeId::op(), id, 1);
+  c.run(5s);
+  EXPECT_TRUE(c.answered(rev, Re::stored));
+  EXPECT_FALSE(c.answered(rev, Re::silent));
+  c.run(7s);
+  EXPECT_TRUE(c.answered(rev, Re::silent));
+}
+
+TEST(Node, ReplicaThatMissesARevocationStopsGrantingWithinASecond) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 60s});
+  c.run(100ms);
+  // Heartbeats and permits pass, the changes for node 3 do not.
+  c.filter = [](NodeId, NodeId to, const Message& m) {
+    return !(to == NodeId::proxy(ProxyId{3}) && std::holds_alternative<Change>(m.body));
+  };
+  c.revoke(NodeId::op(), id, 1);
+  c.run(1s);
+  for (int i = 0; i < 20; ++i) {
+    uint32_t q = c.query(2, id, 3);
+    c.run(100ms);
+    EXPECT_NE(c.query_answer(q)->status, Qu::live);
+  }
+}
+
+TEST(Node, ChangesInFlightDelayAPermitButDoNotWithholdIt) {
+  Cluster c({.delay_min = 20ms, .delay_max = 40ms});
+  c.run(kSettled);
+  SessionId live = c.session(40000);
+  c.insert({.member = 1, .id = live, .state = RecordState::established, .lifetime = 120s});
+  c.run(1s);
+  for (uint16_t i = 0; i < 200; ++i) {  // a change every 10 ms: one is always in flight
+    c.revoke(NodeId::op(), c.session(static_cast<uint16_t>(10'000 + i)), 1 + i % 3);
+    uint32_t q = c.query(2, live, 1 + i % 3);
+    c.run(10ms);
+    (void)q;
+    if (i % 20 == 19) {
+      uint32_t asked = c.query(1, live, 2);
+      c.run(100ms);
+      EXPECT_EQ(c.query_answer(asked)->status, Qu::live) << i;
+    }
+  }
+}
+
+TEST(Node, TombstoneOutlivesEverythingButUnrevoke) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 60s});
+  c.run(100ms);
+  c.revoke(NodeId::op(), id, 1, 1s);  // shorter than a revocation can be
+  c.run(5s);
+  uint32_t renewal = c.insert({.member = 1, .id = id, .via = 2, .state = RecordState::established, .lifetime = 60s});
+  uint32_t removal = c.remove(1, id, 3);
+  uint32_t restarted = c.insert({.member = 1, .id = id, .via = 3, .born_new = true, .incarnation = 2});
+  c.run(1s);
+  EXPECT_EQ(c.insert_answer(renewal)->status, In::conflict);
+  EXPECT_EQ(c.insert_answer(restarted)->status, In::conflict);
+  (void)removal;
+  EXPECT_EQ(c.ask(2, id)->status, Qu::tombstone);
+  uint32_t un = c.unrevoke(NodeId::op(), id, 3);
+  c.run(100ms);
+  EXPECT_TRUE(c.answered(un, Re::ok));
+  uint32_t again = c.insert({.member = 2, .id = id, .via = 2, .born_new = true});
+  c.run(100ms);
+  EXPECT_EQ(c.insert_answer(again)->status, In::ok);
+  EXPECT_EQ(c.ask(1, id)->member, MemberId{2});
+}
+
+TEST(Node, RevokeOfAnUnknownSessionStandsAsWell) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  uint32_t rev = c.revoke(NodeId::op(), id, 1);
+  c.run(100ms);
+  EXPECT_TRUE(c.answered(rev, Re::silent));
+  uint32_t r = c.insert({.member = 2, .id = id, .via = 2, .born_new = true});
+  c.run(100ms);
+  EXPECT_EQ(c.insert_answer(r)->status, In::conflict);
+}
+
+TEST(Node, SameRevocationThroughAnotherProxyGetsTheSameOutcome) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .ingress = 1});
+  c.run(100ms);
+  uint32_t rev = c.revoke(NodeId::member(MemberId{1}), id, 1);
+  c.run(5ms);
+  c.stop(1);
+  c.run(1s);
+  c.revoke(NodeId::member(MemberId{1}), id, 2, 599s, rev);
+  c.run(100ms);
+  EXPECT_TRUE(c.answered(rev, Re::stored));
+  c.run(13s);
+  EXPECT_TRUE(c.answered(rev, Re::silent));
+}
+
+TEST(Node, SilentHoldsForTheOwnerThatDoesNotAnswer) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id});
+  c.run(100ms);
+  c.silence_member(1);
+  uint32_t rev = c.revoke(NodeId::op(), id, 1);
+  c.run(5s);
+  EXPECT_TRUE(c.answered(rev, Re::stored));
+  EXPECT_FALSE(c.answered(rev, Re::silent));
+  c.run(8s);
+  EXPECT_TRUE(c.answered(rev, Re::silent));
+}
+
+// --- removal and refresh ---
+
+TEST(Node, RemovalTombstoneStopsLateCopiesAndLetsANewHandshakePass) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .ingress = 2, .counter = 1});
+  c.next_counter(1);
+  c.run(100ms);
+  uint32_t rem = c.remove(1, id, 1);
+  c.run(100ms);
+  EXPECT_TRUE(c.answered(rem, Re::ok));
+  EXPECT_FALSE(c.lease(2, c.key(id)));
+  uint32_t late = c.insert({.member = 1, .id = id, .via = 2, .born_new = true, .counter = 1});
+  uint32_t old = c.insert({.member = 2, .id = id, .via = 3, .born_new = false});
+  c.run(300ms);
+  EXPECT_EQ(c.insert_answer(late)->status, In::conflict) << "its owner's late copy";
+  EXPECT_EQ(c.insert_answer(old)->status, In::conflict) << "not born of a new handshake";
+  uint32_t fresh = c.insert({.member = 2, .id = id, .via = 3, .born_new = true});
+  c.run(300ms);
+  EXPECT_EQ(c.insert_answer(fresh)->status, In::ok);
+  EXPECT_EQ(c.insert_answer(fresh)->version.term, 2);
+}
+
+TEST(Node, RefreshExtendsEstablishedSetsTheBucketAndNamesWhatIsGone) {
+  Cluster c({});
+  c.run(1s);
+  SessionId kept = c.session(40000), revoked = c.session(40001), unknown = c.session(40002);
+  c.insert({.member = 1, .id = kept, .state = RecordState::established, .lifetime = 60s});
+  c.insert({.member = 1, .id = revoked, .state = RecordState::established, .lifetime = 60s});
+  c.run(100ms);
+  c.revoke(NodeId::op(), revoked, 1);
+  for (int i = 0; i < 5; ++i) {
+    c.run(15s);
+    for (uint32_t p = 1; p <= 3; ++p) {
+      uint32_t f = c.refresh(1, p,
+                             {{c.handle_of(kept), 9, 300'000},
+                              {c.handle_of(revoked), 0, kUnlimitedBytes},
+                              {c.handle_of(unknown), 0, kUnlimitedBytes}});
+      c.run(10ms);
+      ASSERT_TRUE(c.refresh_answer(f));
+      EXPECT_EQ(c.refresh_answer(f)->unknown, std::vector{c.handle_of(unknown)});
+      EXPECT_EQ(c.refresh_answer(f)->revoked, std::vector{c.handle_of(revoked)});
+    }
+  }
+  EXPECT_EQ(c.held_copies(c.key(kept)), 3u) << "75 s old";
+  EXPECT_EQ(c.node(2).find(c.key(kept), c.now)->bucket_bytes, 300'000u);
+  c.run(61s);
+  EXPECT_EQ(c.held_copies(c.key(kept)), 0u) << "nobody refreshed it";
+}
+
+TEST(Node, HalfOpenMappingEndsAfterTenSeconds) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id});
+  c.run(9s);
+  EXPECT_EQ(c.ask(2, id)->status, Qu::live);
+  c.run(1s);
+  EXPECT_EQ(c.ask(2, id)->status, Qu::none);
+}
+
+// --- bytes ---
+
+TEST(Node, NoMoreBytesThanTheBucketWhateverIsDoubledOrCrashes) {
+  Cluster c({.seed = 3, .loss = 0.1, .duplicate = 0.5});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  uint64_t granted = 0;
+  c.events.granted = [&](uint32_t, const SessionKey&, uint64_t bytes, Instant) { granted += bytes; };
+  constexpr uint64_t kBucket = 3'000'000;
+  uint32_t r = 0;
+  for (int i = 0; i < 5 && !(r && c.insert_answer(r)); ++i) {
+    r = c.insert({.member = 1,
+                  .id = id,
+                  .ingress = 1,
+                  .state = RecordState::established,
+                  .lifetime = 120s,
+                  .bucket = kBucket,
+                  .bucket_counter = 7});
+    c.run(300ms);
+  }
+  for (int i = 0; i < 300; ++i) {
+    c.query(1 + i % 3, id, 1 + (i / 3) % 3);
+    c.run(20ms);
+    if (i == 50) c.restart(2);
+    if (i == 90) c.restart(1);
+  }
+  EXPECT_LE(granted, kBucket);
+  EXPECT_GE(granted, kBucket / 4) << "and not much less, but for the shares of those that crashed";
+  uint32_t q = c.query(1, id, 3);
+  c.run_until([&] { return c.query_answer(q).has_value(); }, 100ms);
+  EXPECT_EQ(c.query_answer(q).value_or(QueryAnswer{.status = Qu::no_bytes}).status, Qu::no_bytes);
+  // The refresh gives every replica a share again, once.
+  uint64_t before = granted;
+  for (int i = 0; i < 20; ++i) {
+    for (uint32_t p = 1; p <= 3; ++p) c.refresh(1, p, {{c.handle_of(id), 8, kBucket}});
+    c.query(2, id, 1 + i % 3);
+    c.run(50ms);
+  }
+  for (int i = 0; i < 200; ++i) {
+    c.query(2, id, 1 + i % 3);
+    c.run(20ms);
+  }
+  EXPECT_LE(granted - before, kBucket);
+  EXPECT_GE(granted - before, kBucket / 3);
+}
+
+// --- who may do what ---
+
+TEST(Node, MembersActForThemselvesOnly) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  uint32_t mine = c.insert({.member = 1, .id = id});
+  c.run(100ms);
+  ASSERT_EQ(c.insert_answer(mine)->status, In::ok);
+  NodeId two = NodeId::member(MemberId{2}), stranger = NodeId::member(MemberId{99});
+  Insert forged{.id = c.session(40001), .member = MemberId{1}, .version = {0, 1, 1}, .lifetime_ms = 10'000};
+  c.send(two, NodeId::proxy(ProxyId{1}), {.request = 901, .origin = two, .view = c.view.id()}, forged);
+  forged.member = MemberId{99};
+  c.send(stranger, NodeId::proxy(ProxyId{1}), {.request = 902, .origin = stranger, .view = c.view.id()}, forged);
+  uint32_t rem = c.remove(2, id, 1);
+  uint32_t rev = c.revoke(two, id, 2);
+  uint32_t alien = c.revoke(stranger, id, 2);
+  // In another's name: not even answered.
+  c.send(two, NodeId::proxy(ProxyId{1}), {.request = 903, .origin = NodeId::member(MemberId{1}), .view = c.view.id()},
+         Remove{id, {1, 1, 999}});
+  c.send(two, NodeId::proxy(ProxyId{1}), {.request = 904, .origin = NodeId::op(), .view = c.view.id()},
+         Revoke{.id = id, .key = {}, .group = c.group});
+  c.run(300ms);
+  EXPECT_EQ(c.insert_answer(901)->status, In::refused);
+  EXPECT_EQ(c.insert_answer(902)->status, In::refused);
+  EXPECT_TRUE(c.answered(rem, Re::denied));
+  EXPECT_TRUE(c.answered(rev, Re::denied));
+  EXPECT_TRUE(c.answered(alien, Re::denied));
+  EXPECT_EQ(c.held_copies(c.key(id)), 3u);
+  EXPECT_EQ(c.ask(3, id)->status, Qu::live);
+}
+
+TEST(Node, AnyProxyTakesARequestAndHandsItOnOnce) {
+  Cluster c({.nodes = 6});
+  c.run(kSettled);
+  for (uint16_t i = 0; i < 30; ++i) {
+    SessionId id = c.session(static_cast<uint16_t>(40'000 + i));
+    uint32_t r = c.insert({.member = 1, .id = id, .via = 1u + i % 6, .ingress = 1u + (i + 1) % 6});
+    c.run(50ms);
+    ASSERT_EQ(c.insert_answer(r)->status, In::ok);
+    EXPECT_EQ(c.packets_released(r), 1u);
+    EXPECT_EQ(c.held_copies(c.key(id)), 3u);
+    uint32_t rev = c.revoke(NodeId::op(), id, 1u + (i + 2) % 6);
+    c.run(50ms);
+    EXPECT_EQ(c.request_answers(rev), (std::vector{Re::stored, Re::silent})) << i;
+  }
+}
+
+TEST(Node, SingleNodeIsInSyncAtOnceAndServes) {
+  Cluster c({.nodes = 1});
+  SessionId id = c.session(40000);
+  uint32_t r = c.insert({.member = 1, .id = id, .ingress = 1});
+  c.run(10ms);
+  EXPECT_EQ(c.insert_answer(r)->status, In::ok);
+  EXPECT_EQ(c.ask(1, id)->status, Qu::live);
+  c.run(kSettled);
+  uint32_t rev = c.revoke(NodeId::op(), id, 1);
+  c.run(10ms);
+  EXPECT_EQ(c.request_answers(rev), (std::vector{Re::stored, Re::silent}));
+}
+
+TEST(Node, OfTwoReplicasTimeStandsInFromTheFirstCopy) {
+  Cluster c({.nodes = 2});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 60s});
+  c.run(100ms);
+  c.cut(1, 2);
+  uint32_t rev = c.revoke(NodeId::op(), id, 1);
+  c.run(5s);
+  EXPECT_EQ(c.request_answers(rev), std::vector{Re::degraded});
+  c.run(7s);
+  EXPECT_TRUE(c.answered(rev, Re::silent));
+}
+
 }  // namespace
 }  // namespace statecast

@@ -184,7 +184,8 @@ TEST(View, Vectors) {
   }
   std::ifstream in(path);
   ASSERT_TRUE(in) << path;
-  for (const json& j : json::parse(in)["views"]) {
+  const json vectors = json::parse(in);
+  for (const json& j : vectors["views"]) {
     std::vector<ViewNode> all;
     for (const json& n : j["nodes"]) all.push_back({{n["id"].get<uint32_t>()}, n["zone"].get<std::string>()});
     View v({.replicas = j["replicas"].get<unsigned>(), .writes = j["writes"].get<unsigned>()}, all);

@@ -266,7 +266,7 @@ def owner_of(lab, group, text):
     for member in topo.GROUPS[group].members:
         with contextlib.suppress(LabError):
             for line in lab.admin(member, {"command": "sessions.get", "id": text}):
-                if line.get("owned"):
+                if line.get("state"):
                     return member
     return None
 

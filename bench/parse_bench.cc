@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Parse and classify, per packet, from a hot cache: the kinds of packets that make up traffic, and the whole table of
+// packets, valid and broken. items_per_second is packets.
+#include <benchmark/benchmark.h>
+
+#include <vector>
+
+#include "dataplane/session/rules.h"
+#include "tests/packet/parse_rows.h"
+
+namespace statecast {
+namespace {
+
+using test::Packet;
+
+std::vector<Packet> copies(const Packet& p) {
+  return std::vector<Packet>(32, p);
+}
+
+Packet tcp4() {
+  return test::eth().ip4("198.51.100.7", "203.0.113.10").tcp(40000, 443).payload(1400).build();
+}
+Packet tcp6() {
+  return test::eth().ip6("2001:db8:7::7", "2001:db8::10").tcp(40000, 443).payload(1400).build();
+}
+
+std::vector<Packet> table() {
+  std::vector<Packet> all;
+  for (auto& row : test::parse_rows()) all.push_back(std::move(row.packet));
+  return all;
+}
+
+void parse(benchmark::State& state, const std::vector<Packet>& packets, ParseChecks checks) {
+  ParsedPacket p;
+  for (auto _ : state)
+    for (const Packet& packet : packets) {
+      benchmark::DoNotOptimize(parse_frame(packet, p, checks));
+      benchmark::DoNotOptimize(p);
+    }
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(packets.size()));
+}
+
+void parse_and_classify(benchmark::State& state, const std::vector<Packet>& packets) {
+  SessionRules rules({{Protocol::tcp, {{80, 80}, {443, 443}}, PacketClass::stateful}});
+  ParsedPacket p;
+  for (auto _ : state)
+    for (const Packet& packet : packets) {
+      if (parse_frame(packet, p) != ParseResult::ok) continue;
+      benchmark::DoNotOptimize(rules.classify(packet, p, GroupId{10}, Direction::from_client));
+    }
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(packets.size()));
+}
+
+BENCHMARK_CAPTURE(parse, tcp4, copies(tcp4()), {});
+BENCHMARK_CAPTURE(parse, tcp6, copies(tcp6()), {});
+BENCHMARK_CAPTURE(parse, table, table(), {});
+BENCHMARK_CAPTURE(parse, tcp4_with_checksum, copies(tcp4()), {.l4_checksum = true});
+BENCHMARK_CAPTURE(parse_and_classify, tcp4, copies(tcp4()));
+BENCHMARK_CAPTURE(parse_and_classify, tcp6, copies(tcp6()));
+
+}  // namespace
+}  // namespace statecast
+
+BENCHMARK_MAIN();
