@@ -56,8 +56,11 @@ class AdminServer {
 // The line for an error: reply(admin_error(e), AdminLast::yes). The asker's Result has the same code and message.
 Json admin_error(const Error& error);
 
-// Sends one request and hands over each answer line until the last; fails with the "error" of an answer, or when the
-// program is silent for `patience` (each line starts it anew).
+// Sends one request and hands over each answer line until the last, or until on_line has seen enough; fails with the
+// "error" of an answer, or when the program is silent for `patience` (each line starts it anew).
+enum class AdminMore : bool { enough, wanted };
+Result<> admin_stream(const std::string& path, const Json& request,
+                      const std::function<AdminMore(const Json&)>& on_line, Duration patience = 5s);
 Result<> admin_request(const std::string& path, const Json& request, const std::function<void(const Json&)>& on_line,
                        Duration patience = 5s);
 

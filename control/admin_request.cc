@@ -63,6 +63,12 @@ Code code_of(const Json& line) {
 
 Result<> admin_request(const std::string& path, const Json& request, const std::function<void(const Json&)>& on_line,
                        Duration patience) {
+  return admin_stream(
+      path, request, [&](const Json& line) { return on_line(line), AdminMore::wanted; }, patience);
+}
+
+Result<> admin_stream(const std::string& path, const Json& request,
+                      const std::function<AdminMore(const Json&)>& on_line, Duration patience) {
   std::string program = program_of(path);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -126,7 +132,7 @@ Result<> admin_request(const std::string& path, const Json& request, const std::
         return fail(Code::system, "the " + program + " at " + path + " sent a line that is no JSON object");
       if (auto error = line.find("error"); error != line.end())
         return fail(code_of(line), error->is_string() ? error->get<std::string>() : error->dump());
-      on_line(line);
+      if (on_line(line) == AdminMore::enough) return {};
       auto last = line.find("last");
       if (last != line.end() && last->is_boolean() && last->get<bool>()) return {};
       until = MonotonicClock::now() + patience;
