@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Outer headers: Ethernet, IPv4 or IPv6, and UDP in front of an envelope, for senders that build whole frames.
 //
-//   OuterAddresses outer{gateway_mac, own_mac, {own, outer_source_port(to, stream)}, *peers.endpoint(to)};
+//   OuterAddresses outer{gateway_mac, own_mac, {own, outer_source_port(port, to, stream)}, *peers.endpoint(to)};
 //   size_t n = write_outer(outer, envelope, headroom);    // the frame = last n bytes of headroom, then the envelope
 //
 // IPv4: TTL 64, don't fragment, identification 0 (RFC 6864: it says nothing then), UDP checksum 0. The tag covers the
@@ -36,8 +36,8 @@ struct OuterAddresses {
 
 // Between proxies each stream leaves from a port of its own, so that receive-side scaling brings it to one core.
 // Towards a member everything leaves from the one port that the member sends to: its NAT lets nothing else in.
-constexpr Port outer_source_port(NodeId to, uint8_t stream) {
-  return Port{static_cast<uint16_t>(to.is_proxy() ? kEnvelopePort + stream : kEnvelopePort)};
+constexpr Port outer_source_port(Port own, NodeId to, uint8_t stream) {
+  return Port{static_cast<uint16_t>(to.is_proxy() ? own.value + stream : own.value)};
 }
 
 constexpr size_t outer_size(IpAddress::Family f) {

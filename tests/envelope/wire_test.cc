@@ -269,8 +269,8 @@ TEST(Outer, RefusesWhatDoesNotFit) {
 }
 
 TEST(Outer, SourcePorts) {
-  EXPECT_EQ(outer_source_port(NodeId::member(MemberId{1}), 5).value, 6081);
-  EXPECT_EQ(outer_source_port(NodeId::proxy(ProxyId{1}), 5).value, 6086);
+  EXPECT_EQ(outer_source_port(Port{6081}, NodeId::member(MemberId{1}), 5).value, 6081);
+  EXPECT_EQ(outer_source_port(Port{6081}, NodeId::proxy(ProxyId{1}), 5).value, 6086);
 }
 
 std::string run(const std::string& command) {
