@@ -70,8 +70,8 @@ ProxyControl::ProxyControl(ProxyControlSetup setup, Instant now)
   node.view = setup_.view;
   node.groups = setup_.groups;
   node.seed = setup_.seed;
-  node.newest_stamp = [peers, self](ProxyId p) {
-    if (NodeId::proxy(p) == self) return Stamp{peers->boot(), peers->timestamp_us(MonotonicClock::now())};
+  node.newest_stamp = [peers, self](ProxyId p, Instant at) {
+    if (NodeId::proxy(p) == self) return Stamp{peers->boot(), peers->timestamp_us(at)};
     return peers->newest_stamp(NodeId::proxy(p));
   };
   node_ = std::make_unique<Node>(std::move(node), now);

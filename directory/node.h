@@ -42,7 +42,7 @@ struct NodeOptions {
   std::vector<DirectoryGroup> groups;
   uint64_t seed = 0;  // for its random times
   // The newest stamp that a verified envelope of this proxy carried (echoed in Entry).
-  std::function<Stamp(ProxyId)> newest_stamp;
+  std::function<Stamp(ProxyId, Instant now)> newest_stamp;
   size_t records_max = 20'000'000;
 };
 

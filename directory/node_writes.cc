@@ -236,7 +236,7 @@ void Node::State::release(const Waiter& w, StoredRecord& s, InsertAnswer::Status
             .version = s.record.version,
             .lease_ms = g.lease_ms,
             .lease_bytes = g.bytes,
-            .echo = options.newest_stamp ? options.newest_stamp(w.ingress) : Stamp{},
+            .echo = options.newest_stamp ? options.newest_stamp(w.ingress, now) : Stamp{},
             .packet = w.packet};
     send(NodeId::proxy(w.ingress), w.request, w.origin, e);
   }

@@ -41,7 +41,7 @@ void Cluster::start(uint32_t p) {
                    .lease_cap = options.lease_cap};
   for (uint32_t m = 1; m <= options.members; ++m) g.members.push_back(MemberId{m});
   x.boot = static_cast<uint32_t>(rng());
-  auto stamp = [this](ProxyId to) {
+  auto stamp = [this](ProxyId to, Instant) {
     return Stamp{
         proxies_.at(to.value).boot,
         static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count())};
