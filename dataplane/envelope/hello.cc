@@ -135,6 +135,12 @@ void PeerTable::on_unverified(NodeId claimed, const Endpoint& from, Instant now)
   schedule(*p);
 }
 
+// Whoever has a configured address gets answers there and nowhere else. Else somebody who passes the hellos of a proxy
+// on to a member from an address of his own would get the answers, and seem to be the member.
+Endpoint PeerTable::reply_address(const Peer& p, const Endpoint& from) const {
+  return p.configured_address ? p.endpoint.load().value_or(from) : from;
+}
+
 // --- initiator ---
 
 void PeerTable::start_hello(Peer& p, const Endpoint& to, Instant now) {
@@ -208,7 +214,7 @@ void PeerTable::answer_hello(Peer& p, const Envelope& e, const HelloMessage& m, 
   answer.type = HelloType::answer;
   answer.responder_epoch = offered_epoch(p);
   answer.responder_salt = responder_salt(p, e.stamp.boot, answer, from, issued);
-  queue_hello(p, from, answer, now);
+  queue_hello(p, reply_address(p, from), answer, now);
 }
 
 void PeerTable::take_answer(Peer& p, const Envelope& e, const HelloMessage& m, const Endpoint& from, Instant now) {
@@ -222,7 +228,7 @@ void PeerTable::take_answer(Peer& p, const Envelope& e, const HelloMessage& m, c
   x.confirm.echo = e.stamp;
   // The answer echoes a salt that went to this address alone.
   if (!p.configured_address && from == x.to) p.endpoint.store(from);
-  x.to = from;
+  x.to = reply_address(p, from);
   x.sent = 0;
   send_hello(p, now);
 }
@@ -248,7 +254,7 @@ void PeerTable::take_confirm(Peer& p, const Envelope& e, const HelloMessage& m, 
     // Two hellos crossed: the one of whose turn it is to start wins.
     if (p.exchange && !is_starter(p)) end_hello(p);
   }
-  send_keep_alive(p, m.responder_epoch, from, true, now);
+  send_keep_alive(p, m.responder_epoch, reply_address(p, from), true, now);
 }
 
 // --- keys ---

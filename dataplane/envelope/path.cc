@@ -123,7 +123,7 @@ bool PeerTable::on_path_message(const Envelope& e, const Endpoint& from, Instant
   if (!m) return false;
 
   consider_address(p, e, from, now);
-  Endpoint reply_to = p.configured_address ? *p.endpoint.load() : from;
+  Endpoint reply_to = reply_address(p, from);
   switch (m->type) {
     case PathType::keep_alive: {
       auto sample = static_cast<int64_t>(timestamp_us(now) - m->echo_us) - m->held_us;

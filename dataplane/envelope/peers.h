@@ -130,6 +130,7 @@ class PeerTable {
   // hello.cc
   bool is_starter(const Peer& p) const;
   Instant hello_due(const Peer& p) const;
+  Endpoint reply_address(const Peer& p, const Endpoint& from) const;
   void start_hello(Peer& p, const Endpoint& to, Instant now);
   void send_hello(Peer& p, Instant now);
   void end_hello(Peer& p);

@@ -288,6 +288,41 @@ TEST(Path, AnAttackerElsewhereMovesNothing) {
   EXPECT_TRUE(net.talk(m, p));
 }
 
+TEST(Path, PassingHellosOnMakesNobodyTheMember) {
+  // The proxy has no keys yet. Somebody sends junk in the member's name, gets the proxy's hello for it, and carries it
+  // to the member and the answers back, all from an address of his own.
+  Net net(15);
+  Host& p = net.proxy(1);
+  Host& m = net.member(7);
+  Endpoint attacker = *Endpoint::parse("192.0.2.66:6081"), genuine = m.at;
+  net.run(1s);
+  Wire junk;
+  for (const Wire& w : net.sent)
+    if (w.to == p.at && !is_hello(w)) junk = w;
+  junk.from = attacker;
+  p.running = m.running = false;
+  net.run(1s);
+  net.restart(p);
+  p.running = true;
+  int carried = 0;
+  m.at = *Endpoint::parse("10.9.9.9:1");  // so that nothing but his copies reaches it for now
+  net.drops = [&](const Wire& w) {
+    if (w.to == attacker) {
+      ++carried;
+      m.at = genuine;
+      m.running = true;
+      net.inject(w.from == p.at ? Wire{attacker, genuine, w.bytes} : Wire{attacker, p.at, w.bytes});
+    }
+    EXPECT_NE(p.table->endpoint(m.id), attacker);
+    return false;
+  };
+  net.inject(junk);
+  net.run(100ms);
+  EXPECT_EQ(carried, 1);
+  EXPECT_EQ(p.table->endpoint(m.id), genuine);
+  EXPECT_TRUE(net.talk(m, p));
+}
+
 TEST(Path, RoundTripsAreMeasuredOnBothSides) {
   Net net(13);
   net.delay = 20ms;
