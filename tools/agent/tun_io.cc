@@ -24,6 +24,8 @@ namespace {
 constexpr size_t kReadBurst = 32;
 constexpr uint32_t kRulePriority = 5'300;  // behind `local`, before `main`
 constexpr uint32_t kLastMetric = UINT32_MAX;
+constexpr int kLocalTries = 200;  // of 5 ms each
+constexpr useconds_t kLocalWaitUs = 5'000;
 constexpr size_t kLargest = sizeof(VnetHeader) + 65'536;
 
 uint8_t family_of(const Prefix& p) {
@@ -88,7 +90,29 @@ Result<> TunDevice::configure() {
     if (auto r = change_routes(AF_INET6, true); !r) return fail(r.error().in("IPv6 default route"));
   for (const Prefix& p : options_.addresses)
     if (auto r = add_address(p); !r) return fail(r.error().in("address " + to_string(p)));
+  for (const Prefix& p : options_.addresses)
+    if (p.address.is_v6() && is_host(p)) wait_until_local(p);
   return {};
+}
+
+// The kernel makes an IPv6 address local a moment after it has acknowledged it, from a work queue. A packet that comes
+// in between is dropped as one for somebody else.
+void TunDevice::wait_until_local(const Prefix& p) {
+  for (int tries = 0; tries < kLocalTries; ++tries) {
+    NetlinkRequest r(RTM_GETROUTE, 0);
+    rtmsg m{};
+    m.rtm_family = AF_INET6;
+    m.rtm_dst_len = p.length;
+    r.put(m);
+    r.attribute(RTA_DST, p.address.bytes());
+    bool local = false;
+    auto on_route = [&](const nlmsghdr& h) {
+      local |= h.nlmsg_type == RTM_NEWROUTE && h.nlmsg_len >= NLMSG_LENGTH(sizeof(rtmsg)) &&
+               reinterpret_cast<const rtmsg*>(NLMSG_DATA(&h))->rtm_type == RTN_LOCAL;
+    };
+    if (routes_.dump(r, on_route, 0) && local) return;
+    usleep(kLocalWaitUs);
+  }
 }
 
 // No IPv6 address of the device's own: nothing on this link speaks neighbour discovery. Two steps, because the kernel

@@ -49,6 +49,7 @@ class TunDevice {
   Result<> configure();
   Result<> set_link();
   Result<> add_address(const Prefix& p);
+  void wait_until_local(const Prefix& p);
   Result<> change_routes(uint8_t family, bool add);
   Result<> change_rule(const Prefix& p, bool add);
   void write_packet(const VnetHeader& header, Bytes packet);
