@@ -17,6 +17,7 @@ namespace {
 constexpr Duration kRetryMin = 30ms;      // design, "Miss"
 constexpr unsigned kTriesMax = 3;         // design, "Miss"
 constexpr Duration kUnavailableCap = 1s;  // design, "Dead members"
+constexpr Duration kSpentCap = 500ms;     // how soon a session whose bytes are spent asks whether it was refreshed
 constexpr Duration kQuietTime = 1s;       // how long a replica that did not answer is asked last
 constexpr Duration kRttMax = 5s;          // what is more is not known yet
 constexpr Duration kRttGrain = 5ms;       // replicas this close to each other share the questions by placement
@@ -261,7 +262,7 @@ void Querier::on_answer(ProxyId from, const MessageHeader& header, const QueryAn
     case Status::no_bytes:
       asked->word = Word::no_bytes;
       event.kind = CacheEvent::Kind::no_bytes;
-      event.lease_ends = std::max(ends(answer.lease_ms ? answer.lease_ms : answer.remaining_ms), now);
+      event.lease_ends = now + kSpentCap;
       q.no_bytes = event;
       break;
   }

@@ -12,6 +12,7 @@ from .capture import SessionCapture
 from .programs import LabError
 from .transfers import Download, Upload, Watch, connect_once, resets_at, wait
 
+HOLDERS_S = 12              # permit (1 s) + lease cap (10 s) + margin: a restarted replica does not know its holders
 BURST = 32                  # packets that may pass beyond a grant, per core and proxy that held one
 REVOKE_PORTS = itertools.count(47_000 + int(time.time()) % 1000 * 2, 2)
 
@@ -170,6 +171,8 @@ def second_kill(stage):
     lab.start("p2")
     lab.wait_ready()
     lab.net.flip("p1")
+    stage.say(f"{HOLDERS_S} s more, until what they granted before the restart is over: only then can a revocation be silent at once")
+    time.sleep(HOLDERS_S)
     checks = [("available: every transfer finished with one proxy of three", all(t.finished for t in web)),
               ("available: new sessions are served", fresh_web == 10),
               ("the proxy that is left says that it is degraded", status["degraded"] is True),

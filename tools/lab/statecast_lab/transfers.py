@@ -16,7 +16,7 @@ import time
 from . import topology as topo
 
 RATE = 2_500_000            # bytes per second of one transfer
-SAMPLE_S = 0.2              # how often the client's sockets are looked at
+SAMPLE_S = 0.1              # how often the client's sockets are looked at: what a stall is measured to
 PORTS = itertools.count(20_000 + int(time.time()) % 10_000)  # client ports: each transfer has its own, to be found again
 
 
@@ -31,7 +31,7 @@ class Transfer:
         self.started = self.ended = None
         self.exit_code = None
         self.retransmissions = 0
-        self.progress = []      # (monotonic time, bytes that have arrived at the far end)
+        self.progress = []      # (monotonic time, bytes that have arrived at the far end's kernel)
         self.error = ""
 
     def curl(self, *words, **kwargs):
@@ -98,11 +98,9 @@ class Download(Transfer):
         path, wanted = data_file(self.lab, self.size)
         process = self.curl(f"https://{self.group.url_host(self.family)}/data/{os.path.basename(path)}",
                             stdout=subprocess.PIPE)
-        digest, count = hashlib.sha256(), 0
+        digest = hashlib.sha256()
         while chunk := process.stdout.read1(65536):
             digest.update(chunk)
-            count += len(chunk)
-            self.progress.append((time.monotonic(), count))
         self.error = process.stderr.read().decode().strip()
         self.exit_code = process.wait()
         self.checksum_ok = digest.hexdigest() == wanted
@@ -145,7 +143,10 @@ def data_file(lab, size):
 
 
 class Watch:
-    """Samples the client's sockets while transfers run: progress of uploads, retransmissions of both ends."""
+    """Samples the sockets while transfers run: their progress, and the sender's retransmissions.
+
+    Progress is what the far end's kernel has: curl reads from a buffer that hides a stall of seconds.
+    """
 
     def __init__(self, lab, transfers):
         self.lab = lab
@@ -165,7 +166,7 @@ class Watch:
         turn = 0
         while not self.stop.wait(SAMPLE_S):
             self._sample("client", local=True)
-            if turn % 5 == 0:
+            if turn % 10 == 0:
                 for member in topo.MEMBERS:
                     self._sample(member, local=False)
             turn += 1
@@ -184,8 +185,8 @@ class Watch:
             sender = transfer.kind == ("upload" if local else "download")
             if sender and retransmitted:
                 transfer.retransmissions = max(transfer.retransmissions, int(retransmitted[1]))
-            if local and transfer.kind == "upload" and transfer.ended is None:
-                transfer.progress.append((now, figure.get("bytes_acked", 0)))
+            if local and transfer.ended is None:
+                transfer.progress.append((now, figure.get("bytes_acked" if sender else "bytes_received", 0)))
 
 
 def wait(transfers, patience_s):
