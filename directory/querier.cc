@@ -17,7 +17,7 @@ namespace {
 constexpr Duration kRetryMin = 30ms;      // design, "Miss"
 constexpr unsigned kTriesMax = 3;         // design, "Miss"
 constexpr Duration kUnavailableCap = 1s;  // design, "Dead members"
-constexpr Duration kSpentCap = 500ms;     // how soon a session whose bytes are spent asks whether it was refreshed
+constexpr Duration kSpentCap = 1s;         // "no bytes" is believed for this long; the cache asks at half of it
 constexpr Duration kQuietTime = 1s;       // how long a replica that did not answer is asked last
 constexpr Duration kRttMax = 5s;          // what is more is not known yet
 constexpr Duration kRttGrain = 5ms;       // replicas this close to each other share the questions by placement

@@ -336,7 +336,9 @@ struct SessionCache::State {
     const int64_t expiry = expiry_tick(destination(slot), c.ends, now_tick);
     const bool was_unlimited = hot[slot].word.load(std::memory_order_relaxed) & kUnlimitedFlag;
     const bool bounded = e.bytes != UINT64_MAX && !(e.bytes == 0 && was_unlimited);
-    add(slot, bounded ? e.bytes : 0, bounded, expiry, now_tick + (expiry - now_tick) / 2, e.bytes != 0);
+    const int64_t asked_until =
+        e.bytes != 0 ? expiry : std::min(expiry, tick(e.ends));  // when to see if it has bytes again
+    add(slot, bounded ? e.bytes : 0, bounded, expiry, now_tick + (asked_until - now_tick) / 2, e.bytes != 0);
   }
 
   enum class Ruling { ignore, replace, renew };

@@ -253,7 +253,12 @@ void resolve_one(Burst& b, unsigned i, const Snapshot& s, PipelineState& state, 
       return b.decide(i, Verdict::forward, Counter::resolve_forward_cache_hit);
     case CacheVerdict::stateless: return select_stateless(b, i, s);
     case CacheVerdict::drop: return b.drop(i, Counter::resolve_drop_revoked);
-    case CacheVerdict::spent: return b.drop(i, Counter::resolve_drop_spent);
+    case CacheVerdict::spent:
+      // Time to see whether it was refreshed: the packet waits for the answer, since a sender that has backed off sends
+      // its next one late.
+      if (hit.ask_again && !b.reresolved[i] && !bootstrapping)
+        return b.decide(i, Verdict::hold, Counter::resolve_hold_query);
+      return b.drop(i, Counter::resolve_drop_spent);
     case CacheVerdict::unavailable:
       if (bootstrapping) break;
       return b.drop(i, Counter::resolve_drop_unavailable);

@@ -170,6 +170,11 @@ TEST_F(SessionCacheTest, NoBytesIsNotAskedAgainBeforeHalfItsTime) {
   ASSERT_TRUE(lease(key(2), {.bytes = 0, .time = 9s}));
   EXPECT_EQ(cache_->find(key(2), now_)->ends, now_ + 2s) << "no time comes with no bytes";
   EXPECT_EQ(cache_->find(key(2), now_)->bytes, 1000u);
+  ASSERT_TRUE(lease(key(3), {.bytes = 1000, .time = 8s}));
+  ASSERT_TRUE(lease(key(3), {.bytes = 0, .time = 1s}));
+  EXPECT_FALSE(look(key(3), 100).ask_again);
+  now_ += 500ms;
+  EXPECT_TRUE(look(key(3), 100).ask_again) << "half of its own time, not of the lease's";
 }
 
 TEST_F(SessionCacheTest, LookingDoesNotSpend) {

@@ -39,8 +39,8 @@ struct Twin {
   static Instant over_at(CacheTarget t, Instant ends) {
     return floor_tick(ends) + (t == CacheTarget::drop ? kTick : Duration(0));
   }
-  static void arm(Entry& e, Instant now, bool may_ask) {
-    e.half_time = floor_tick(now) + (e.over - floor_tick(now)) / kTick / 2 * kTick;
+  static void arm(Entry& e, Instant now, bool may_ask, Instant until = Instant::max()) {
+    e.half_time = floor_tick(now) + (std::min(e.over, floor_tick(until)) - floor_tick(now)) / kTick / 2 * kTick;
     e.half_bytes = e.left.value_or(0) / 2;
     e.may_ask = may_ask;
     e.asked = false;
@@ -115,7 +115,7 @@ struct Twin {
     } else if (n.bytes != 0) {
       o.left = n.bytes;
     }
-    arm(o, now, n.bytes != 0);
+    arm(o, now, n.bytes != 0, n.bytes != 0 ? Instant::max() : n.ends);
     return true;
   }
   bool purge(const SessionKey& k, Version v, Instant now, Tombstones tombstones) {
