@@ -274,7 +274,7 @@ AdminServer::AdminServer(std::shared_ptr<State> state) : state_(std::move(state)
 AdminServer::~AdminServer() = default;
 
 Result<std::unique_ptr<AdminServer>> AdminServer::listen(const std::string& path) {
-  auto refuse = [&](Code code, const std::string& why) { return fail(code, "control_socket " + path + ": " + why); };
+  auto refuse = [&](Code code, const std::string& why) { return fail(code, path + ": " + why); };
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path)

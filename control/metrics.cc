@@ -10,9 +10,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <thread>
 
 #include "base/address.h"
 
@@ -49,31 +51,44 @@ class Collected : public prometheus::Collectable {
   std::function<std::vector<Metric>()> collect_;
 };
 
+socklen_t socket_address(const Endpoint& at, sockaddr_storage& out) {
+  out = {};
+  if (at.address.is_v4()) {
+    auto* a = reinterpret_cast<sockaddr_in*>(&out);
+    a->sin_family = AF_INET;
+    a->sin_port = htons(at.port.value);
+    std::memcpy(&a->sin_addr, at.address.raw.data(), 4);
+    return sizeof *a;
+  }
+  auto* a = reinterpret_cast<sockaddr_in6*>(&out);
+  a->sin6_family = AF_INET6;
+  a->sin6_port = htons(at.port.value);
+  std::memcpy(&a->sin6_addr, at.address.raw.data(), 16);
+  return sizeof *a;
+}
+
 // What the system says to this address: the exposer reports every failure with the same words.
 int try_to_listen(const Endpoint& at) {
   int fd = ::socket(at.address.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return errno;
   int on = 1;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  sockaddr_storage storage{};
-  socklen_t length = 0;
-  if (at.address.is_v4()) {
-    auto* a = reinterpret_cast<sockaddr_in*>(&storage);
-    a->sin_family = AF_INET;
-    a->sin_port = htons(at.port.value);
-    std::memcpy(&a->sin_addr, at.address.raw.data(), 4);
-    length = sizeof *a;
-  } else {
-    auto* a = reinterpret_cast<sockaddr_in6*>(&storage);
-    a->sin6_family = AF_INET6;
-    a->sin6_port = htons(at.port.value);
-    std::memcpy(&a->sin6_addr, at.address.raw.data(), 16);
-    length = sizeof *a;
-  }
+  sockaddr_storage storage;
+  socklen_t length = socket_address(at, storage);
   bool ok = ::bind(fd, reinterpret_cast<sockaddr*>(&storage), length) == 0 && ::listen(fd, 1) == 0;
   int error = ok ? 0 : errno;
   ::close(fd);
   return error;
+}
+
+// A connection that comes and goes. An address of all interfaces is reached by its own machine too.
+void knock(const IpAddress& address, Port port) {
+  int fd = ::socket(address.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  sockaddr_storage storage;
+  socklen_t length = socket_address({address, port}, storage);
+  (void)!::connect(fd, reinterpret_cast<sockaddr*>(&storage), length);
+  ::close(fd);
 }
 
 }  // namespace
@@ -85,12 +100,27 @@ std::string metric_name(std::string_view counter) {
 }
 
 struct MetricsPage::State {
+  IpAddress address;
   std::shared_ptr<Collected> collected;
   std::unique_ptr<prometheus::Exposer> exposer;  // after `collected`: its threads end first
 };
 
 MetricsPage::MetricsPage(std::unique_ptr<State> state) : state_(std::move(state)) {}
-MetricsPage::~MetricsPage() = default;
+
+// The exposer's accepting thread looks for its end only when a connection comes or after 2 s: so one comes.
+MetricsPage::~MetricsPage() {
+  Port own = port();
+  std::atomic<bool> ended{false};
+  std::thread end([&] {
+    state_->exposer.reset();
+    ended = true;
+  });
+  while (!ended) {
+    knock(state_->address, own);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  end.join();
+}
 
 Port MetricsPage::port() const {
   return {static_cast<uint16_t>(state_->exposer->GetListeningPorts().at(0))};
@@ -99,18 +129,16 @@ Port MetricsPage::port() const {
 Result<std::unique_ptr<MetricsPage>> MetricsPage::serve(const std::string& address,
                                                         std::function<std::vector<Metric>()> collect) {
   auto at = Endpoint::parse(address);
-  if (!at)
-    return fail(Code::invalid, "metrics: expected ADDRESS:PORT such as \"127.0.0.1:9101\", got \"" + address + "\"");
+  if (!at) return fail(Code::invalid, "expected ADDRESS:PORT such as \"127.0.0.1:9101\", got \"" + address + "\"");
   if (int error = try_to_listen(*at))
-    return fail(Code::system, "metrics: cannot listen at " + address + ": " + std::strerror(error));
+    return fail(Code::system, "cannot listen at " + address + ": " + std::strerror(error));
   auto state = std::make_unique<State>();
+  state->address = at->address;
   state->collected = std::make_shared<Collected>(std::move(collect));
   try {
     state->exposer = std::make_unique<prometheus::Exposer>(address);
     state->exposer->RegisterCollectable(state->collected);
-  } catch (const std::exception& e) {
-    return fail(Code::system, "metrics: cannot listen at " + address + ": " + e.what());
-  }
+  } catch (const std::exception& e) { return fail(Code::system, "cannot listen at " + address + ": " + e.what()); }
   return std::unique_ptr<MetricsPage>(new MetricsPage(std::move(state)));
 }
 

@@ -52,12 +52,22 @@ TEST(Metrics, PageHasWhatCollectGives) {
   EXPECT_NE(second.error().message.find("Address already in use"), std::string::npos) << second.error().message;
 }
 
+TEST(Metrics, EndsAtOnce) {
+  for (const char* address : {"127.0.0.1:0", "0.0.0.0:0"}) {
+    auto page = MetricsPage::serve(address, [] { return std::vector<Metric>(); });
+    ASSERT_TRUE(page) << page.error().message;
+    auto before = std::chrono::steady_clock::now();
+    page->reset();
+    EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::milliseconds(1500)) << address;
+  }
+}
+
 TEST(Metrics, BadAddress) {
   for (const char* address : {"", "9101", "localhost:9101", "127.0.0.1", "127.0.0.1:99999"}) {
     auto page = MetricsPage::serve(address, [] { return std::vector<Metric>(); });
     ASSERT_FALSE(page) << address;
     EXPECT_EQ(page.error().message,
-              std::string("metrics: expected ADDRESS:PORT such as \"127.0.0.1:9101\", got \"") + address + "\"");
+              std::string("expected ADDRESS:PORT such as \"127.0.0.1:9101\", got \"") + address + "\"");
   }
 }
 
