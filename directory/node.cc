@@ -445,15 +445,10 @@ void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m
   Record r{.key = key, .group = group->id, .owner = h.origin};
   if (s) r = s->record;
   bool revoked_already = s && s->record.state == RecordState::revoked;
-  // The same revocation again, through another proxy: its tombstone will do.
-  if (!(revoked_already && s->expires >= expires - kOutcomeMemory)) {
-    // Two terms above a revocation, so that it outlives an unrevoke of the former one that is still on its way here.
-    int term = r.version.term + (revoked_already ? 2 : 1);
-    r.version = {static_cast<uint16_t>(std::min(term, 0xfffe)), kId24Max, (uint64_t(1) << 40) - 1};
-    r.state = RecordState::revoked;
-    r.target = Target::drop;
-  }
-  if (s) expires = std::max(expires, revoked_already ? s->expires : expires);
+  r.version = revocation_version(r.version.term + kRevocationTerms);
+  r.state = RecordState::revoked;
+  r.target = Target::drop;
+  if (revoked_already) expires = std::max(expires, s->expires);
   begin_request({.kind = Request::Kind::revoke,
                  .reply_to = reply_to(h, from),
                  .origin = h.origin,

@@ -35,6 +35,7 @@ void Node::State::begin_request(Request req, Instant expires, bool lifted, Insta
   Record record = req.record;
   Request& r = requests[id];
   r = std::move(req);
+  r.expires = expires;
   r.deadline = now + std::max<Duration>(200ms, 3 * rtt_max(key.slot()));
   bool applied = apply_held(record, expires, false, {}, now, lifted);
   StoredRecord* s = store.find(key, now);
@@ -49,6 +50,31 @@ void Node::State::begin_request(Request req, Instant expires, bool lifted, Insta
   (in_sync ? r.have : r.have_unsynced).insert(options.self);
   after_request_step(r, now);
   check_request(r, now);
+}
+
+// A revocation under way here is over when the unrevoke was of that one. If it was of a later one, which this node has
+// missed, the revocation asked for here is newer than both and begins again above them.
+void Node::State::on_lifted(const Record& lift, Instant now) {
+  auto [first, last] = requests_of.equal_range(lift.key);
+  std::vector<uint32_t> ids;
+  for (auto it = first; it != last; ++it) ids.push_back(it->second);
+  for (uint32_t id : ids) {
+    Request& r = requests.at(id);
+    if (r.done || r.kind != Request::Kind::revoke) continue;
+    if (lift.version.term <= r.record.version.term + 1) {
+      r.done = true;
+      after_request_step(r, now);
+      continue;
+    }
+    r.record.version = revocation_version(lift.version.term + kRevocationTerms);
+    r.have = {};
+    r.have_unsynced = {};
+    r.silent = {};
+    r.time_stands_in = Instant::max();
+    (in_sync ? r.have : r.have_unsynced).insert(options.self);
+    Record record = r.record;
+    apply_held(record, r.expires, in_sync, {}, now);
+  }
 }
 
 void Node::State::on_copy(ProxyId from, const SessionKey& key, bool synced, Instant now) {

@@ -168,6 +168,7 @@ void Node::State::acknowledge(Peer& p, uint64_t number, bool peer_in_sync, Insta
   std::vector<ListedChange> taken = p.take_acknowledged(number);
   if (taken.empty()) return;
   p.send_at = Instant::max();
+  p.tries = 0;
   send_changes(p, false, now);
   for (const ListedChange& c : taken) on_copy(p.id, c.record.key, peer_in_sync, now);
 }

@@ -123,6 +123,7 @@ struct Request {
   NodeId reply_to, origin;
   uint32_t request = 0;
   Record record;
+  Instant expires;
   std::set<ProxyId> have, have_unsynced;  // replicas that have it; of those out of sync the copy does not count yet
   std::set<ProxyId> silent;
   bool stored = false, done = false, said_degraded = false;
@@ -204,6 +205,7 @@ struct Node::State {
   void on_request_timer(Request& r, Instant now);
   void answer_request(Request& r, RequestAnswer::Status status);
   void answer_request(const MessageHeader& h, NodeId from, RequestAnswer::Status status);
+  void on_lifted(const Record& lift, Instant now);
   void on_copy(ProxyId peer, const SessionKey& key, bool in_sync, Instant now);
   void on_holders_silent(ProxyId from, const HoldersSilent& m, Instant now);
   void push_change(StoredRecord& s, const std::optional<Record>& before, Instant now);

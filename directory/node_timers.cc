@@ -3,7 +3,8 @@
 //
 //   heartbeat   every 250 ms to each other node of the view; also looks for peers that left a change unacknowledged for
 //               45 s, and, out of sync, for replicas unheard for 15 s
-//   changes     per peer, while its list of changes is not empty: send again after max(50 ms, 2 x RTT)
+//   changes     per peer, while its list of changes is not empty: send again after max(50 ms, 2 x RTT), then
+//               twice as long each time up to 1 s, until it acknowledges one
 //   write       an insert under way: place again after max(50 ms, 2 x RTT) where nobody answered, and decide after
 //               max(200 ms, 3 x RTT) (degraded, or refused)
 //   placed      a record only placed for 100 ms: complete it; when that finds too few replicas, again after 200 ms,
@@ -41,7 +42,8 @@ void Node::State::after_changes_sent(Peer& p, bool again, Instant now) {
     return;
   }
   if (!again && p.send_at != Instant::max()) return;
-  p.send_at = now + p.retry();
+  p.send_at = now + std::min<Duration>(1s, p.retry() * (1 << std::min(p.tries, 5u)));
+  p.tries += again;
   arm(p.send_at, Timer::changes, p.id.value);
 }
 

@@ -456,6 +456,10 @@ bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, Prox
   bool bucket_kept = before && before->owner == in.owner && before->version.incarnation == in.version.incarnation &&
                      before->bucket_counter >= in.bucket_counter;
   StoredRecord& s = store.put(in, expires);
+  // It stays for as long as the leases of what was here before: a revocation has to find their holders.
+  for (const Holder& o : s.holders) {
+    if (o.until > s.expires) store.set_expires(s, o.until);
+  }
   if (bucket_kept) {
     s.record.bucket_bytes = before->bucket_bytes;
     s.record.bucket_counter = before->bucket_counter;
@@ -467,6 +471,7 @@ bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, Prox
     push_change(s, before, now);
     list_change(s.record, expires, lifted, source, now);
     try_silent(in.key, now);
+    if (is_lift(in)) on_lifted(in, now);
   }
   settle_placed(s, now);
   return true;

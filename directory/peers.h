@@ -80,6 +80,7 @@ class Peer {
   void clear_list();
   void restart_waiting(Instant now);  // I was away: nobody is to blame for the time
   uint64_t unsent = 1;                // the first number not yet sent
+  unsigned tries = 0;                 // since it last acknowledged one
   Instant send_at = Instant::max();   // next retransmission
 
   // --- members that it hears ---

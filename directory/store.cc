@@ -2,23 +2,18 @@
 #include "directory/store.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace statecast {
 
+// A total order, so that late copies die out and all replicas end with the same record.
 bool supersedes(const Record& in, const Record& ex) {
-  // A revocation is of the session: only a later one, or the unrevoke that names it by its term, takes its place.
-  if (ex.state == RecordState::revoked) {
-    if (in.state == RecordState::revoked) return in.version > ex.version;
-    return is_lift(in) && in.version.term > ex.version.term;
-  }
-  if (in.state == RecordState::revoked) return !(is_lift(ex) && ex.version.term > in.version.term);
-
-  if (in.version.term != ex.version.term) return in.version.term > ex.version.term;
-  if (in.owner == ex.owner) {
-    return in.version > ex.version || (in.version == ex.version && is_tombstone(in.state) && !is_tombstone(ex.state));
-  }
-  if (is_tombstone(in.state) != is_tombstone(ex.state)) return is_tombstone(in.state);
-  return in.owner < ex.owner;
+  auto rank = [](const Record& r) {
+    bool revoked = r.state == RecordState::revoked;
+    return std::tuple(r.version.term, revoked, ~r.owner.value, r.version.incarnation, r.version.counter,
+                      is_tombstone(r.state));
+  };
+  return rank(in) > rank(ex);
 }
 
 Record wire_record(const Record& record, Instant expires, Instant now) {

@@ -11,6 +11,7 @@
 // is erased.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -42,6 +43,13 @@ struct StoredRecord {
 // The operator's or owner's unrevoke leaves a removal tombstone of incarnation 0, which no owner has.
 inline bool is_lift(const Record& r) {
   return r.state == RecordState::removed && r.version.incarnation == 0;
+}
+// A revocation goes this many terms above what its coordinator knows, so that it stands above what that one may have
+// missed: a mapping that passed on to other owners, or the unrevoke of an earlier revocation.
+inline constexpr int kRevocationTerms = 64;
+// Its version is above all that an owner can say in its term.
+inline Version revocation_version(int term) {
+  return {static_cast<uint16_t>(std::min(term, 0xfffe)), kId24Max, (uint64_t(1) << 40) - 1};
 }
 // Of two held records of one session the one that all replicas end with. Not reflexive: equal records do not supersede.
 bool supersedes(const Record& incoming, const Record& existing);

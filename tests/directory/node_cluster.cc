@@ -73,9 +73,13 @@ void Cluster::post(NodeId from, NodeId to, std::vector<uint8_t> bytes) {
   bool itself = from == to;
   if (!itself) {
     if (from.is_proxy() && to.is_proxy() && cut_.contains(std::minmax(from.number(), to.number()))) return;
-    if (filter) {
+    if (filter || tamper) {
       auto m = decode(bytes);
-      if (m && !filter(from, to, *m)) return;
+      if (m && filter && !filter(from, to, *m)) return;
+      if (m && tamper) {
+        tamper(from, to, *m);
+        bytes = encode(m->header, m->body);
+      }
     }
     if (chance() < options.loss) return;
   }

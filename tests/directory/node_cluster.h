@@ -90,6 +90,8 @@ class Cluster {
   void silence_member(uint32_t m) { silent_members_.insert(m); }  // alive, but acknowledges nothing
   // Messages for which this says no are lost.
   std::function<bool(NodeId from, NodeId to, const Message&)> filter;
+  // Changes messages on their way: for canaries, which break a rule so that the checkers show that they bite.
+  std::function<void(NodeId from, NodeId to, Message&)> tamper;
 
   void run(Duration d);
   bool run_until(const std::function<bool()>& done, Duration limit);
