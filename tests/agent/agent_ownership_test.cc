@@ -107,6 +107,8 @@ TEST(AgentRevoke, DropsBothWaysFromTheCallOnAndTellsTheDirectory) {
   w.from_kernel(server_reset());
   EXPECT_TRUE(w.to_kernel.empty());
   EXPECT_TRUE(w.replies.empty());
+  EXPECT_EQ(w.count(AgentCounter::client_drop_revoked), 2u);
+  EXPECT_EQ(w.count(AgentCounter::reply_drop_revoked), 2u);
   EXPECT_EQ(w.destroyed.size(), 1u);
   EXPECT_EQ(w.saves, 1u);
   uint32_t request = 0;
