@@ -14,13 +14,14 @@ namespace statecast {
 
 namespace {
 
-constexpr Duration kRetryMin = 30ms;      // design, "Miss"
-constexpr unsigned kTriesMax = 3;         // design, "Miss"
-constexpr Duration kUnavailableCap = 1s;  // design, "Dead members"
+constexpr Duration kRetryMin = 30ms;       // design, "Miss"
+constexpr unsigned kTriesMax = 3;          // design, "Miss"
+constexpr Duration kUnavailableCap = 1s;   // design, "Dead members"
 constexpr Duration kSpentCap = 1s;         // "no bytes" is believed for this long; the cache asks at half of it
-constexpr Duration kQuietTime = 1s;       // how long a replica that did not answer is asked last
-constexpr Duration kRttMax = 5s;          // what is more is not known yet
-constexpr Duration kRttGrain = 5ms;       // replicas this close to each other share the questions by placement
+constexpr Duration kQuietTime = 1s;        // how long a replica that did not answer is asked last
+constexpr Duration kRttMax = 5s;           // what is more is not known yet
+constexpr Duration kRttGrain = 5ms;        // replicas this close to each other share the questions by placement
+constexpr Duration kEchoAheadMax = 100ms;  // an echo that is farther ahead is none of ours
 constexpr size_t kPurgesMax = 100'000;
 constexpr size_t kEntriesMax = 65'536;
 
@@ -277,13 +278,14 @@ void Querier::on_entry(NodeId from, const MessageHeader& header, const Entry& en
     ++counters_.entries_repeated;
     return;
   }
+  // A worker may have sealed the echoed envelope a little later than this step's `now`; then the lease counts from now.
   const uint64_t now_us = options_.timestamp_us(now);
-  if (entry.echo.boot != options_.boot || entry.echo.timestamp_us > now_us) {
+  if (entry.echo.boot != options_.boot || entry.echo.timestamp_us > now_us + kEchoAheadMax / 1us) {
     ++counters_.entries_refused;
     return;
   }
   // The lease counts from the moment of ours that its sender had last seen.
-  const uint64_t age_us = now_us - entry.echo.timestamp_us;
+  const uint64_t age_us = now_us - std::min(now_us, entry.echo.timestamp_us);
   const Duration lease = std::min(milliseconds(entry.lease_ms), options_.lease_cap);
   const Duration use = lease - safety_margin(lease);
   if (use <= Duration{} || age_us >= static_cast<uint64_t>(use / 1us)) {

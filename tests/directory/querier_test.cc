@@ -403,7 +403,7 @@ TEST_F(QuerierTest, EntriesThatDoNotCount) {
   };
   const Row rows[] = {
       {"echo of another boot", changed([](Entry& e) { e.echo.boot = kBoot + 1; })},
-      {"echo from the future", changed([](Entry& e) { e.echo.timestamp_us += 1000; })},
+      {"echo from the future", changed([](Entry& e) { e.echo.timestamp_us += 100'001; })},
       {"lease over", entry(1971ms)},
       {"lease shorter than the margin", changed([](Entry& e) { e.lease_ms = 10; })},
       {"echo of long ago", changed([](Entry& e) { e.echo.timestamp_us = 0; })},
@@ -413,6 +413,8 @@ TEST_F(QuerierTest, EntriesThatDoNotCount) {
     push({1}, request++, r.entry);
     EXPECT_FALSE(event()) << r.name;
   }
+  push({1}, request++, changed([](Entry& e) { e.echo.timestamp_us += 100; }));
+  ASSERT_TRUE(event()) << "sealed by a worker within this step";
   push({1}, request, entry(1969ms));
   EXPECT_TRUE(event()) << "a lease that is just not over";
 }

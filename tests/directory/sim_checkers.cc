@@ -68,6 +68,12 @@ void SimCheckers::on_bucket(SessionNumber s, uint64_t bytes) {
   given = bytes == kUnlimitedBytes || given == kUnlimitedBytes ? kUnlimitedBytes : given + bytes;
 }
 
+// What it was told before counts no longer; a revocation under way is nobody's any more.
+void SimCheckers::on_member_restart(MemberId m) {
+  std::erase_if(acks_, [&](auto& a) { return a.first.second == m; });
+  std::erase_if(stored_, [&](auto& a) { return a.second == m && !silent_.contains(a.first); });
+}
+
 std::vector<SimCheckers::Acknowledged> SimCheckers::acknowledged_established() {
   std::vector<Acknowledged> out;
   for (auto& [who, ack] : acks_) {

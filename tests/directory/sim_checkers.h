@@ -24,6 +24,7 @@ class SimCheckers : public SimObserver {
   void on_cache_event(ProxyId p, SessionNumber s, const CacheEvent& e) override;
   void on_passed(ProxyId p, SessionNumber s, MemberId m, uint64_t bytes) override;
   void on_bucket(SessionNumber s, uint64_t bytes) override;
+  void on_member_restart(MemberId m) override;
 
   // What members were told of: acknowledged, not degraded, and still theirs.
   struct Acknowledged {

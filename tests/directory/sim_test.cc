@@ -72,10 +72,11 @@ void history(uint64_t seed) {
     } else if (open) {
       w.data(s, any_proxy());
     }
-    const bool ours = open && w.owner(open->value).owns(w.id(s));
-    if (ours && revokes && rng.chance(0.02)) w.revoke(s, open->value);
-    if (ours && closes && rng.chance(0.03)) w.close(s, open->value);
-    if (ours && buckets && rng.chance(0.05)) w.set_bucket(s, open->value, w.options().bucket_bytes);
+    const MemberId owner = open.value_or(MemberId{});
+    auto ours = [&] { return owner.value != 0 && w.owner(owner.value).owns(w.id(s)); };
+    if (revokes && rng.chance(0.02) && ours()) w.revoke(s, owner.value);
+    if (closes && rng.chance(0.03) && ours()) w.close(s, owner.value);
+    if (buckets && rng.chance(0.05) && ours()) w.set_bucket(s, owner.value, w.options().bucket_bytes);
     if (restarts && rng.chance(0.004)) w.restart_member(any_member());
     // One proxy at a time, and the next when the fleet is whole again: that is what the promise covers.
     if (crashes && !down && !parted && rng.chance(0.01) && w.in_sync()) {

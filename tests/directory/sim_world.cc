@@ -76,12 +76,15 @@ void SimWorld::restart(uint32_t p) {
   for (uint32_t m = 1; m <= options_.members; ++m) group.members.push_back({m});
   const ProxyId self{p};
   x.node = std::make_unique<Node>(
-      NodeOptions{
-          .self = self,
-          .view = view_,
-          .groups = {group},
-          .seed = rng_.next(),
-          .newest_stamp = [this, p](ProxyId of) { return of.value == p ? stamp_of(p) : proxies_.at(p).stamps[of]; }},
+      NodeOptions{.self = self,
+                  .view = view_,
+                  .groups = {group},
+                  .seed = rng_.next(),
+                  .newest_stamp =
+                      [this, p](ProxyId of, Instant at) {
+                        Proxy& here = proxies_.at(p);
+                        return of.value == p ? Stamp{here.boot, microseconds(at)} : here.stamps[of];
+                      }},
       local(p));
   x.querier = std::make_unique<Querier>(
       QuerierOptions{.self = self,
@@ -224,8 +227,15 @@ void SimWorld::restart_member(uint32_t m) {
   x.owner =
       std::make_unique<Owner>(OwnerOptions{.self = {m}, .incarnation = ++x.incarnation, .view = view_}, rng_.next());
   x.events.clear();
-  for (auto& [s, k] : x.kernel)
-    if (k.state == Kernel::State::established) x.owner->insert({.id = id(s), .established = true}, x.clock.local(now_));
+  for (SimObserver* o : observers_) o->on_member_restart({m});
+  for (auto& [s, k] : x.kernel) {
+    if (k.state != Kernel::State::established) {
+      k = {};
+      continue;
+    }
+    for (SimObserver* o : observers_) o->on_bucket(s, options_.bucket_bytes);
+    x.owner->insert({.id = id(s), .established = true, .bucket_bytes = options_.bucket_bytes}, x.clock.local(now_));
+  }
   drain_member(m);
 }
 

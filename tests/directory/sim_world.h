@@ -57,6 +57,7 @@ class SimObserver {
   virtual void on_cache_event(ProxyId, SessionNumber, const CacheEvent&) {}
   virtual void on_passed(ProxyId, SessionNumber, MemberId, uint64_t /*bytes*/) {}  // a client's packet went to a member
   virtual void on_bucket(SessionNumber, uint64_t /*bytes*/) {}                     // the owner gives so much
+  virtual void on_member_restart(MemberId) {}                                      // its requests are forgotten
 };
 
 class SimWorld {
