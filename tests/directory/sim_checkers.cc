@@ -16,7 +16,8 @@ void SimCheckers::breach(SessionNumber s, const std::string& what) {
 bool SimCheckers::owns(MemberId m, SessionNumber s) {
   auto at = acks_.find({s, m});
   if (at == acks_.end() || !at->second.promised || !world_.owner(m.value).owns(world_.id(s))) return false;
-  if (world_.kernel(m.value, s).state == SimWorld::Kernel::State::none) return false;  // closing, or given up
+  const SimWorld::Kernel& kernel = world_.kernel(m.value, s);
+  if (kernel.state == SimWorld::Kernel::State::none || at->second.at < kernel.born) return false;  // closing, given up
   return at->second.established || world_.now() < at->second.ends;
 }
 
@@ -26,7 +27,7 @@ void SimCheckers::on_owner_event(MemberId m, SessionNumber s, const OwnerEvent& 
     case OwnerEvent::Kind::inserted: {
       bool established = world_.kernel(m.value, s).state == SimWorld::Kernel::State::established;
       // The answer may be on its way for long: its record counts from before.
-      acks_[{s, m}] = {!e.degraded, established, world_.now() + 5s};
+      acks_[{s, m}] = {!e.degraded, established, world_.now() + 5s, world_.now()};
       if (e.degraded || !owns(m, s)) break;
       for (uint32_t other = 1; other <= world_.options().members; ++other)
         if (other != m.value && owns({other}, s))

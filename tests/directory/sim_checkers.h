@@ -45,6 +45,7 @@ class SimCheckers : public SimObserver {
     bool promised = false;  // not degraded
     bool established = false;
     Instant ends;  // half-open: its record ends then
+    Instant at;    // an older socket's does not count
   };
   std::map<std::pair<SessionNumber, MemberId>, Ack> acks_;
   std::map<SessionNumber, MemberId> stored_, silent_;

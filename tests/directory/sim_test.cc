@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <functional>
 
@@ -34,6 +35,47 @@ unsigned count(const std::vector<OwnerEvent>& events, OwnerEvent::Kind kind) {
   return static_cast<unsigned>(std::count_if(events.begin(), events.end(), [&](auto& e) { return e.kind == kind; }));
 }
 
+// One line per event of one session: STATECAST_SIM_TRACE=4.
+class Trace : public SimObserver {
+ public:
+  explicit Trace(SimWorld& w) : world_(w), session_(from_environment("STATECAST_SIM_TRACE", UINT64_MAX)) {
+    if (session_ != UINT64_MAX) w.observe(this);
+  }
+  void on_owner_event(MemberId m, SessionNumber s, const OwnerEvent& e) override {
+    if (s != session_) return;
+    std::printf("%10.3f ms  m%u %s%s copies %u", ms(), m.value, to_string(e.kind), e.degraded ? " degraded" : "",
+                e.copies);
+    if (e.record) std::printf(" with %s of %s", to_string(e.record->state), to_string(e.record->owner).c_str());
+    nodes(s);
+  }
+  void on_cache_event(ProxyId p, SessionNumber s, const CacheEvent& e) override {
+    if (s != session_) return;
+    std::printf("%10.3f ms  p%u %s m%u", ms(), p.value, to_string(e.kind), e.member.value);
+    nodes(s);
+  }
+
+ private:
+  double ms() const { return double((world_.now().time_since_epoch() - 1h).count()) / 1e6; }
+  void nodes(SessionNumber s) {
+    for (ProxyId p : world_.view().replicas(world_.key(s).slot())) {
+      if (!world_.up(p.value)) {
+        std::printf(" | p%u down", p.value);
+        continue;
+      }
+      auto r = world_.node(p.value).find(world_.key(s), world_.local(p.value));
+      std::printf(" | p%u ", p.value);
+      if (!r) std::printf("-");
+      if (r)
+        std::printf("%s %s %s t%u c%llu %u ms", world_.node(p.value).is_held(world_.key(s)) ? "held" : "placed",
+                    to_string(r->owner).c_str(), to_string(r->state), r->version.term,
+                    static_cast<unsigned long long>(r->version.counter), r->remaining_ms);
+    }
+    std::printf("\n");
+  }
+  SimWorld& world_;
+  uint64_t session_;
+};
+
 // --- random histories ---
 
 constexpr SessionNumber kSessions = 12;
@@ -54,6 +96,7 @@ SimOptions swarm(uint64_t seed) {
 void history(uint64_t seed) {
   SimWorld w(swarm(seed));
   SimCheckers check(w);
+  Trace trace(w);
   settle(w);
   Rng& rng = w.rng();
   const bool crashes = rng.chance(0.5), partitions = rng.chance(0.3), restarts = rng.chance(0.5);

@@ -257,7 +257,7 @@ void SimWorld::to_member(uint32_t m, SessionNumber s, ProxyId ingress, bool is_s
   if (x.owner->is_revoked(id(s))) return;
   if (is_syn) {
     if (k.state == Kernel::State::established) return;
-    if (k.state == Kernel::State::none) k = {Kernel::State::half_open, now_ + kSynAckFirst, 0, ingress};
+    if (k.state == Kernel::State::none) k = {Kernel::State::half_open, now_ + kSynAckFirst, 0, ingress, now_};
     k.ingress = ingress;
     return insert(m, s);
   }

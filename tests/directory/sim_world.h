@@ -72,6 +72,7 @@ class SimWorld {
     Instant retransmit{};  // of the SYN/ACK
     int retransmits = 0;
     ProxyId ingress;
+    Instant born{};
   };
 
   // --- what happens ---
@@ -91,6 +92,7 @@ class SimWorld {
 
   // --- what is ---
   Instant now() const { return now_; }
+  Instant local(uint32_t p) const { return proxies_.at(p).clock.local(now_); }  // what the proxy's clock says
   SessionId id(SessionNumber s) const;
   SessionKey key(SessionNumber s) const { return session_key(id(s), secret_); }
   const View& view() const { return view_; }
@@ -160,7 +162,6 @@ class SimWorld {
   Instant next() const;
   Stamp stamp_of(uint32_t p) const;
   SessionNumber number(const SessionKey& k) const;
-  Instant local(uint32_t p) const { return proxies_.at(p).clock.local(now_); }
 
   SimOptions options_;
   Rng rng_;
