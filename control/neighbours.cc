@@ -123,7 +123,7 @@ void Neighbours::on_frame(uint16_t port, Bytes frame, Instant now) {
   ParsedPacket p;
   ParseResult r = parse_frame(frame, p);
   if (r == ParseResult::not_ip && p.ethertype == kEthertypeArp) on_arp(port, frame.subspan(p.l3_offset), now);
-  if (r == ParseResult::ok) on_discovery(port, frame, p, now);
+  if (r == ParseResult::ok || r == ParseResult::bad_address) on_discovery(port, frame, p, now);
 }
 
 void Neighbours::on_arp(uint16_t port, Bytes packet, Instant now) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The admin commands of a proxy, each a JSON object in and one or more out; their shapes are in docs/control-socket.md.
+// The admin commands of a proxy, each a JSON object in and one or more out (`statecast --json` prints them as they are).
 // A session is named by "id" (its text, "10 tcp 198.51.100.7:40000 203.0.113.10:443") or by "key" (32 hex digits) with
 // "group".
 #include <cstdio>
@@ -126,7 +126,12 @@ Json status(const ProxyControl& control) {
     Counter c = static_cast<Counter>(i);
     counters[counter_name(c)] = control.counter(c);
   }
-  for (const Node::Counter& c : control.node().counters()) counters[std::string("directory.") + c.name] = c.value;
+  for (const Node::Counter& c : control.node().counters()) counters[c.name] = c.value;
+  const QuerierCounters& q = control.querier().counters();
+  counters["querier.taken.entries"] = q.entries;
+  counters["querier.refused.entries"] = q.entries_refused;
+  counters["querier.sent.queries"] = q.queries;
+  counters["querier.taken.purges"] = q.purges;
   return {{"program", "statecast-proxy"},
           {"id", s.layout->self.value},
           {"boot", setup.peers->boot()},

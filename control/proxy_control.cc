@@ -387,8 +387,7 @@ void ProxyControl::tick(Instant now) {
   hear_members(now);
   setup_.neighbours->take_changed();
   refresh_snapshot(now);
-  // A round of the whole cache takes about 6 s.
-  setup_.cache->sweep(setup_.config->cache.sessions / 128 + 1, now);
+  setup_.cache->sweep(setup_.cache->slots() / 128 + 1, now);  // a round takes about 6 s
   if (setup_.negatives_exist) {
     setup_.negatives_exist->store(setup_.cache->stats().negative > 0, std::memory_order_relaxed);
   }
@@ -456,8 +455,23 @@ void ProxyControl::collect_metrics(Instant now) {
     all.push_back({metric_name(counter_name(c)), counter_help(c), {}, static_cast<double>(counter(c)), true});
   }
   for (const Node::Counter& c : node_->counters()) {
-    all.push_back({metric_name(std::string("directory.") + c.name), c.help, {}, static_cast<double>(c.value), true});
+    all.push_back({metric_name(c.name), c.help, {}, static_cast<double>(c.value), true});
   }
+  const QuerierCounters& q = querier_->counters();
+  auto counted = [&](const char* name, const char* help, uint64_t value) {
+    all.push_back({metric_name(name), help, {}, static_cast<double>(value), true});
+  };
+  counted("querier.asked.questions", "Questions about a session that the directory was asked.", q.questions);
+  counted("querier.refused.full.questions", "Questions refused because too many were out.", q.questions_full);
+  counted("querier.sent.queries", "Queries sent to replicas.", q.queries);
+  counted("querier.sent.retries", "Queries sent again after a replica had not answered in time.", q.retries);
+  counted("querier.ignored.stale.answers", "Answers to no open question, or late for a purge.", q.answers_stale);
+  counted("querier.ignored.over.leases", "Leases that were over when they arrived.", q.leases_over);
+  counted("querier.taken.entries", "Cache entries that came with a member's packet.", q.entries);
+  counted("querier.refused.entries", "Such entries that were not taken: another boot, a purge since, or no echo.",
+          q.entries_refused);
+  counted("querier.ignored.repeated.entries", "Such entries that had come before.", q.entries_repeated);
+  counted("querier.taken.purges", "Entries withdrawn by the directory.", q.purges);
   auto gauge = [&](const char* name, const char* help, double value) {
     all.push_back({metric_name(name), help, {}, value, false});
   };

@@ -14,7 +14,7 @@ AGENT = "tools/agent/agent_counters.def"
 TEXT = r'((?:"(?:[^"\\]|\\.)*"\s*)+)'
 COUNTER = re.compile(r'^COUNTER\((\w+), "([a-z0-9_.]+)", (info|warn|error), (\w+),\s*' + TEXT + r'\)$', re.M)
 NODE_COUNTER = re.compile(r'\bX\(\w+,\s*"([a-z0-9_.]+)",\s*' + TEXT + r'\)')
-GAUGE = re.compile(r'\bgauge\("([a-z0-9_.]+)",\s*' + TEXT + r',')
+GAUGE = re.compile(r'\b(?:gauge|counted)\("([a-z0-9_.]+)",\s*' + TEXT + r',')
 
 INTRODUCTION = """# Counters
 

@@ -2,7 +2,7 @@
 // Burst: up to 32 packets and what the stages have found out about each, as parallel arrays.
 //
 //   Burst b;
-//   for (rte_mbuf* m : received) b.add(m);
+//   for (rte_mbuf* m : received) b.add(m, port);
 //   parse_packets(b);  find_groups(b, snapshot); ...       // pipeline.h
 //   for (unsigned i = 0; i < b.count; ++i) switch (b.verdict[i]) ...
 //
@@ -26,6 +26,7 @@ namespace statecast {
 
 inline constexpr unsigned kBurstMax = 32;
 inline constexpr uint32_t kNoGroup = UINT32_MAX;
+inline constexpr uint16_t kNoPort = UINT16_MAX;  // offline: every way in is allowed
 
 enum class Verdict : uint8_t {
   pending,
@@ -74,8 +75,8 @@ struct Burst {
   bool forwarded[kBurstMax];
   uint16_t port[kBurstMax];  // where it came in; where it goes out once encapsulated or delivered
 
-  // REQUIRES: count < kBurstMax
-  void add(rte_mbuf* m) {
+  // `in`: the port it came in through. REQUIRES: count < kBurstMax
+  void add(rte_mbuf* m, uint16_t in = kNoPort) {
     unsigned i = count++;
     packet[i] = m;
     verdict[i] = Verdict::pending;
@@ -89,7 +90,7 @@ struct Burst {
     member[i] = {};
     hand_to[i] = {};
     ask[i] = not_mine[i] = with_lease[i] = reresolved[i] = forget_negative[i] = admitted[i] = forwarded[i] = false;
-    port[i] = m->port;
+    port[i] = in;
   }
   bool full() const { return count == kBurstMax; }
   bool pending(unsigned i) const { return verdict[i] == Verdict::pending; }

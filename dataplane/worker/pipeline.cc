@@ -5,6 +5,8 @@
 
 #include <rte_ether.h>
 
+#include "dataplane/packet/icmp.h"
+#include "dataplane/packet/neighbour.h"
 #include "dataplane/worker/answers.h"
 #include "dataplane/worker/outer.h"
 #include "dataplane/worker/selection.h"
@@ -13,9 +15,6 @@ namespace statecast {
 
 namespace {
 
-constexpr uint16_t kEthertypeArp = 0x0806;
-constexpr uint8_t kIcmpEchoRequest = 8, kIcmp6EchoRequest = 128;
-constexpr uint8_t kNeighbourSolicitation = 135, kNeighbourAdvertisement = 136;
 constexpr double kEchoesPerSecond = 1000;
 constexpr double kTooBigPerSecond = 1000;
 constexpr double kUnverifiedPerSecond = 10;  // enough to notice a peer's restart, cheap under a flood
@@ -102,7 +101,9 @@ void parse_packets(Burst& b) {
     }
     ParseResult r = parse_frame(b.frame(i), b.parsed[i]);
     if (r == ParseResult::ok || r == ParseResult::unsupported_protocol) continue;  // the latter may be the kernel's
-    if (r == ParseResult::not_ip && b.parsed[i].ethertype == kEthertypeArp) {
+    bool neighbour = r == ParseResult::not_ip ? b.parsed[i].ethertype == kEthertypeArp
+                                              : r == ParseResult::bad_address && is_neighbour_solicitation(b.parsed[i]);
+    if (neighbour) {  // the latter from ::, while the asker looks whether its address is free
       b.decide(i, Verdict::to_control, Counter::group_control_neighbour);
     } else {
       b.drop(i, parse_counter(r));
@@ -117,8 +118,7 @@ void find_groups(Burst& b, const Snapshot& s) {
     const ParsedPacket& p = b.parsed[i];
     IpAddress to = destination_of(b.frame(i), p);
     bool icmp = p.protocol == Protocol::icmp || p.protocol == Protocol::icmp6;
-    bool echo = icmp && p.icmp_type == (p.ip_version == 4 ? kIcmpEchoRequest : kIcmp6EchoRequest) &&
-                p.fragment == Fragment::none;
+    bool echo = is_echo_request(p);
     // Offline there are no ports, and every way in is allowed.
     const PortLayout* port = b.port[i] < layout.ports.size() ? &layout.ports[b.port[i]] : nullptr;
 
@@ -141,8 +141,7 @@ void find_groups(Burst& b, const Snapshot& s) {
         b.drop(i, Counter::group_drop_wrong_port);
       else
         b.way[i] = Way::envelope;
-    } else if (p.protocol == Protocol::icmp6 && !p.is_icmp_error() &&
-               (p.icmp_type == kNeighbourSolicitation || p.icmp_type == kNeighbourAdvertisement)) {
+    } else if (is_neighbour_solicitation(p) || is_neighbour_advertisement(p)) {
       b.decide(i, Verdict::to_control, Counter::group_control_neighbour);
     } else if (echo && port && port->answer_neighbours && layout.is_own(to)) {
       b.way[i] = Way::echo;

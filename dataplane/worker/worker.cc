@@ -83,7 +83,7 @@ bool Worker::turn() {
     uint64_t bytes = 0;
     for (unsigned i = 0; i < n; ++i) {
       bytes += received[i]->pkt_len;
-      b.add(received[i]);
+      b.add(received[i], tx.to.port);
     }
     counters_.add(Counter::rx_packets, n);
     counters_.add(Counter::rx_bytes, bytes);

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/log.h"
 #include "config/config.h"
 #include "control/admin.h"
 #include "control/metrics.h"
@@ -39,12 +40,6 @@ T random_value() {
   T v{};
   while (getrandom(&v, sizeof v, 0) != static_cast<ssize_t>(sizeof v)) {}
   return v;
-}
-
-void set_up_log(const ProxyConfig& config) {
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l p" + std::to_string(config.id.value) + " %v");
-  spdlog::set_level(spdlog::level::from_str(config.log.level));
-  spdlog::flush_on(spdlog::level::info);
 }
 
 void handle_signals() {
@@ -105,7 +100,7 @@ int run(const Arguments& args) {
       std::printf("%s: fine\n", args.config.c_str());
     return 0;
   }
-  set_up_log(*config);
+  if (auto r = set_up_log("statecast-proxy", config->log.level); !r) return die(args, r.error());
   handle_signals();
 
   // The admin socket first: a second proxy of this name stops here, before it touches a port.

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Group table beside a linear search; selection: shares, agreement, and what moves when a member goes.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "base/rng.h"
+#include "dataplane/worker/group_table.h"
+#include "dataplane/worker/selection.h"
+
+namespace statecast {
+namespace {
+
+TEST(GroupTable, AgreesWithALinearSearch) {
+  constexpr uint64_t kSeed = 7;
+  SCOPED_TRACE(kSeed);
+  Rng rng(kSeed);
+  std::vector<std::pair<Prefix, uint32_t>> prefixes;
+  std::map<Prefix, uint32_t> distinct;
+  auto random_address = [&](bool v4) {
+    std::array<uint8_t, 16> raw{};
+    rng.fill(raw);
+    // Few distinct values, so that prefixes nest and addresses hit.
+    for (size_t i = 0; i < 16; ++i) raw[i] &= i < 3 ? 3 : 0x0f;
+    return v4 ? IpAddress::v4(Bytes(raw).first(4)) : IpAddress::v6(raw);
+  };
+  for (uint32_t i = 0; i < 10'000; ++i) {
+    bool v4 = rng.chance(0.5);
+    Prefix p{random_address(v4), static_cast<uint8_t>(v4 ? rng.between(8, 32) : rng.between(8, 128))};
+    for (unsigned bit = p.length; bit < (v4 ? 32u : 128u); ++bit) {
+      p.address.raw[bit / 8] &= static_cast<uint8_t>(~(0x80 >> (bit % 8)));
+    }
+    if (distinct.emplace(p, i).second) prefixes.emplace_back(p, i);
+  }
+  GroupTable table(prefixes);
+  unsigned hits = 0;
+  for (int i = 0; i < 2'000; ++i) {
+    IpAddress a = random_address(rng.chance(0.5));
+    uint32_t expected = UINT32_MAX;
+    int best = -1;
+    for (const auto& [p, group] : prefixes) {
+      if (p.contains(a) && p.length > best) {
+        best = p.length;
+        expected = group;
+      }
+    }
+    ASSERT_EQ(expected, table.find(a)) << to_string(a);
+    hits += expected != UINT32_MAX;
+  }
+  EXPECT_GT(hits, 500u);
+  EXPECT_EQ(UINT32_MAX, GroupTable().find(*IpAddress::parse("192.0.2.1")));
+}
+
+Group group_of(const std::vector<uint32_t>& weights) {
+  Group g;
+  for (uint32_t i = 0; i < weights.size(); ++i) g.members.push_back({MemberId{i + 1}, weights[i], i});
+  return g;
+}
+
+TEST(Selection, SharesFollowTheWeights) {
+  Group g = group_of({100, 200, 0, 100});
+  std::vector<PeerHop> peers(4, PeerHop{.reachable = true});
+  Rng rng(3);
+  constexpr int kPackets = 40'000;
+  std::map<uint32_t, int> share;
+  for (int i = 0; i < kPackets; ++i) ++share[select_member(g, peers, rng.next())->id.value];
+  EXPECT_EQ(0, share[3]) << "weight 0: none";
+  for (auto [id, part] : {std::pair{1u, 0.25}, {2u, 0.5}, {4u, 0.25}}) {
+    double deviation = std::sqrt(kPackets * part * (1 - part));
+    EXPECT_NEAR(kPackets * part, share[id], 5 * deviation) << id;
+  }
+}
+
+TEST(Selection, OnlyTheShareOfALostMemberMoves) {
+  Group g = group_of({100, 100, 100});
+  std::vector<PeerHop> all(3, PeerHop{.reachable = true}), without = all;
+  without[1].reachable = false;
+  Rng rng(4);
+  for (int i = 0; i < 10'000; ++i) {
+    uint64_t hash = rng.next();
+    MemberId before = select_member(g, all, hash)->id, after = select_member(g, without, hash)->id;
+    if (before != MemberId{2}) { ASSERT_EQ(before, after); }
+    ASSERT_NE(MemberId{2}, after);
+  }
+  for (PeerHop& p : without) p.reachable = false;
+  EXPECT_EQ(nullptr, select_member(g, without, 1));
+}
+
+}  // namespace
+}  // namespace statecast
