@@ -3,10 +3,18 @@
 
 #include <gtest/gtest.h>
 
-#include <regex>
+#include <cctype>
+#include <string>
 
 namespace statecast {
 namespace {
+
+// The text with each digit as a 0. (Not std::regex: g++ 12 warns wrongly about it under the address sanitizer.)
+std::string digits_as_0(std::string text) {
+  for (char& c : text)
+    if (std::isdigit(static_cast<unsigned char>(c))) c = '0';
+  return text;
+}
 
 TEST(Log, OneLineFormatAndLevels) {
   testing::internal::CaptureStderr();
@@ -16,9 +24,7 @@ TEST(Log, OneLineFormatAndLevels) {
   ASSERT_TRUE(set_up_log("statecast-test", "off"));
   spdlog::error("not seen either");
   std::string text = testing::internal::GetCapturedStderr();
-  EXPECT_TRUE(std::regex_match(
-      text, std::regex(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z info statecast-test: peer 2 is heard\n)")))
-      << text;
+  EXPECT_EQ(digits_as_0(text), "0000-00-00T00:00:00.000Z info statecast-test: peer 0 is heard\n");
 }
 
 TEST(Log, UnknownLevelSaysWhatThereIs) {
