@@ -8,6 +8,7 @@
 #include <rte_launch.h>
 #include <rte_mbuf.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -53,10 +54,11 @@ std::vector<std::string> eal_arguments(const EalSetup& setup) {
                                    "--no-telemetry",
                                    "-m",
                                    std::to_string(setup.memory_mb)};
+  // Either way nothing is left behind in the file system.
   if (setup.huge_pages) {
-    args.insert(args.end(), {"--in-memory", "--iova-mode=va"});  // leaves nothing behind, needs no mount
+    args.insert(args.end(), {"--in-memory", "--iova-mode=va"});
   } else {
-    args.push_back("--no-huge");
+    args.insert(args.end(), {"--no-huge", "--no-shconf"});
   }
   bool pci = false;
   for (const std::string& device : setup.devices) {
@@ -175,6 +177,7 @@ void stop_ports(const std::vector<StartedPort>& ports) {
     rte_eth_dev_stop(p.port);
     rte_eth_dev_close(p.port);
   }
+  rmdir(rte_eal_get_runtime_dir());  // empty, made all the same
 }
 
 }  // namespace statecast

@@ -20,6 +20,7 @@ import tempfile
 import time
 
 PROXY, ROUTER = f"proxy-{os.getpid()}", f"proxy-{os.getpid()}-router"
+CORES = [0, os.cpu_count() - 1][:os.cpu_count()]  # two workers where there are two cores: queues of their own, one shared
 GROUP4, GROUP6 = "203.0.113.10", "2001:db8:1::10"
 
 
@@ -58,10 +59,10 @@ def configuration(folder):
         f.write(f"""id: 1
 fleet_secret: {secret}
 control_socket: {folder}/proxy.sock
-dpdk: {{huge_pages: false, memory_mb: 128, cores: [0], file_prefix: {PROXY}, idle_sleep: 200us, packet_buffers: 4096}}
+dpdk: {{huge_pages: false, memory_mb: 128, cores: {CORES}, file_prefix: {PROXY}, idle_sleep: 200us, packet_buffers: 4096}}
 cache: {{sessions: 4096, negative: 1024, miss_packets: 1024, miss_packets_per_group: 512}}
 ports:
-  - {{name: wan, device: "net_af_packet0,iface=wan", role: anycast, addresses: ["10.9.1.2/24", "fd00:9::2/64"],
+  - {{name: wan, device: "net_af_packet0,iface=wan,qpairs={len(CORES)}", role: anycast, addresses: ["10.9.1.2/24", "fd00:9::2/64"],
      gateways: ["10.9.1.1", "fd00:9::1"]}}
   - {{name: under, device: "net_af_packet1,iface=under", role: underlay, addresses: ["10.9.2.1/24"]}}
 proxies: [{{id: 1, address: "10.9.2.1:6081", zone: a}}]

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The control thread between a worker's notes and a directory of one node: what it writes into the session cache, what
+// it orders, and that nothing is acknowledged while a worker may still send by an old entry.
+#include "control/proxy_control.h"
+
+#include "control/snapshot.h"
+#include "tests/support/eal.h"
+#include "tests/worker/world.h"
+
+namespace statecast::test {
+namespace {
+
+constexpr char kSession[] = "10 tcp 198.51.100.7:40000 203.0.113.10:443";
+constexpr GroupId kWebGroup{10};
+
+class ProxyControlTest : public testing::Test {
+ protected:
+  ProxyControlTest() : neighbours_(w_.layout()->ports) {
+    link_ = WorkerLink::create("control" + std::to_string(++links_), &wakeup_, ProxyControl::is_urgent).value();
+    ProxyControlSetup setup;
+    setup.config = &config_;
+    setup.layout = w_.layout();
+    setup.view = View({.revision = 1, .replicas = 3, .writes = 2}, {{ProxyId{1}, "a"}});
+    for (const Group& g : w_.layout()->groups) {
+      DirectoryGroup d;
+      d.id = g.id;
+      d.secret = g.secret;
+      for (const GroupMember& m : g.members) d.members.push_back(m.id);
+      setup.groups.push_back(d);
+    }
+    setup.peers = &w_.proxy();
+    setup.cache = &w_.cache();
+    setup.board = &board_;
+    setup.neighbours = &neighbours_;
+    setup.wakeup = &wakeup_;
+    setup.workers = {{link_.get(), nullptr, [this] { return turns_++ / 3; }}};  // a turn ends at every third look
+    setup.negatives_exist = &negatives_;
+    setup.seed = 5;
+    control_ = std::make_unique<ProxyControl>(std::move(setup), w_.now);
+    step();
+  }
+
+  void step() {
+    w_.now += 1ms;
+    control_->step(w_.now);
+  }
+  void note(Note n) {
+    ASSERT_TRUE(link_->note(n));
+    step();
+  }
+  SessionKey key() const { return w_.key_of(kSession); }
+  std::vector<Order> orders() {
+    std::vector<Order> all(64);
+    all.resize(link_->orders(all.data(), all.size()));
+    for (Order& o : all) rte_pktmbuf_free(o.packet);
+    return all;
+  }
+  bool resolved(bool rerun) {
+    for (const Order& o : orders()) {
+      if (o.kind == Order::Kind::resolved && o.key == key() && o.rerun == rerun) return true;
+    }
+    return false;
+  }
+  void insert(MemberId m) {
+    bool done = false;
+    Insert i;
+    i.id = *parse_session_text(kSession);
+    i.state = RecordState::established;
+    i.member = m;
+    i.lifetime_ms = 60'000;
+    i.version = {0, 1, 1};
+    control_->request(
+        i, [&](const MessageBody& a) { return done = std::get<InsertAnswer>(a).status == InsertAnswer::Status::ok; },
+        w_.now);
+    EXPECT_TRUE(done);
+  }
+  void ask() { note({.kind = Note::Kind::ask, .group = kWebGroup, .key = key()}); }
+  Note from_member(Note::Kind kind, MemberId m, EnvelopeOptions options) {
+    Note n{.kind = kind, .group = kWebGroup, .key = key(), .sender = NodeId::member(m)};
+    n.envelope.options = options;
+    return n;
+  }
+
+  World w_;
+  ProxyConfig config_;
+  Neighbours neighbours_;
+  SnapshotBoard board_{1};
+  Wakeup wakeup_;
+  std::unique_ptr<WorkerLink> link_;
+  std::atomic<bool> negatives_{false};
+  uint64_t turns_ = 0;
+  std::unique_ptr<ProxyControl> control_;
+  static unsigned links_;
+};
+unsigned ProxyControlTest::links_ = 0;
+
+TEST_F(ProxyControlTest, AnUnknownSessionBecomesANegativeEntry) {
+  ask();
+  auto e = w_.cache().find(key(), w_.now);
+  ASSERT_TRUE(e);
+  EXPECT_EQ(CacheTarget::negative, e->target);
+  EXPECT_LE(e->ends, w_.now + 250ms);
+  EXPECT_TRUE(negatives_);
+  EXPECT_TRUE(resolved(true));
+  note({.kind = Note::Kind::forget_negative, .key = key()});
+  EXPECT_FALSE(w_.cache().find(key(), w_.now)) << "a reply has passed";
+}
+
+TEST_F(ProxyControlTest, AMappingBecomesALease) {
+  insert(kM2);
+  ask();
+  auto e = w_.cache().find(key(), w_.now);
+  ASSERT_TRUE(e);
+  EXPECT_EQ(CacheTarget::member, e->target);
+  EXPECT_EQ(kM2, e->member);
+  EXPECT_LE(e->ends, w_.now + 10s);
+  EXPECT_TRUE(resolved(true));
+}
+
+TEST_F(ProxyControlTest, SilentOnlyAfterTheWorkersHaveEndedTheirTurn) {
+  insert(kM2);
+  ask();
+  orders();
+  std::vector<RequestAnswer::Status> heard;
+  uint64_t looks_before = turns_;
+  control_->request(
+      Revoke{.id = parse_session_text(kSession), .key = {}, .group = kWebGroup, .duration_ms = 60'000},
+      [&](const MessageBody& body) {
+        heard.push_back(std::get<RequestAnswer>(body).status);
+        if (heard.back() == RequestAnswer::Status::silent) {
+          auto e = w_.cache().find(key(), w_.now);
+          EXPECT_TRUE(!e || e->target == CacheTarget::drop);
+          EXPECT_GE(turns_, looks_before + 2) << "it looked until a turn had ended";
+          return true;
+        }
+        return false;
+      },
+      w_.now);
+  // This node has just started, so it does not know all holders: its word counts when permit and lease cap are over.
+  ASSERT_TRUE(w_.cache().find(key(), w_.now));
+  EXPECT_EQ(CacheTarget::drop, w_.cache().find(key(), w_.now)->target);
+  EXPECT_GE(turns_, looks_before + 3) << "it looked until a turn had ended, before it acknowledged";
+  for (int i = 0; i < 150 && heard.size() < 2; ++i) {
+    w_.now += 100ms;
+    step();
+  }
+  ASSERT_EQ(2u, heard.size());
+  EXPECT_EQ(RequestAnswer::Status::stored, heard[0]);
+  EXPECT_EQ(RequestAnswer::Status::silent, heard[1]);
+  EXPECT_TRUE(resolved(true)) << "packets that are held meet the tombstone";
+}
+
+TEST_F(ProxyControlTest, NotMineDropsTheEntryThatLedThere) {
+  struct Row {
+    const char* name;
+    MemberId sender;
+    Version said;
+    bool stays;
+  };
+  for (const Row& row :
+       {Row{"the member knows nothing of it", kM1, {}, false}, Row{"the same version", kM1, {1, 1, 5}, false},
+        Row{"an older version", kM1, {1, 1, 4}, true}, Row{"another member's word", kM2, {}, true}}) {
+    SCOPED_TRACE(row.name);
+    w_.cache().remove_if_not_newer(key(), {9, 9, 9}, w_.now);
+    w_.now += 11s;  // older leases are kept out for a while after that
+    w_.put(kSession, {.member = kM1, .version = {1, 1, 5}});
+    note(from_member(Note::Kind::not_mine, row.sender, {.not_mine = row.said}));
+    auto e = w_.cache().find(key(), w_.now);
+    EXPECT_EQ(row.stays, e && e->target == CacheTarget::member);
+  }
+}
+
+TEST_F(ProxyControlTest, AMembersLeaseCountsFromTheStampThatItEchoes) {
+  struct Row {
+    const char* name;
+    Stamp echo;
+    uint32_t lease_ms;
+    bool taken;
+  };
+  uint64_t us = w_.proxy().timestamp_us(w_.now);
+  for (const Row& row : {Row{"another boot", {w_.proxy().boot() + 1, us}, 5000, false},
+                         Row{"from the future", {w_.proxy().boot(), us + 60'000'000}, 5000, false},
+                         Row{"over already", {w_.proxy().boot(), us - 100}, 1, false},
+                         Row{"right", {w_.proxy().boot(), us}, 5000, true}}) {
+    SCOPED_TRACE(row.name);
+    note(from_member(Note::Kind::lease, kM1, {.lease = LeaseInstruction{{0, 1, 0}, row.lease_ms, 1000, row.echo}}));
+    auto e = w_.cache().find(key(), w_.now);
+    ASSERT_EQ(row.taken, e.has_value());
+    if (e) {
+      EXPECT_EQ(kM1, e->member);
+      EXPECT_LE(e->ends, w_.now + 5s - safety_margin(5s));
+      EXPECT_EQ(1000u, e->bytes);
+    }
+  }
+}
+
+TEST_F(ProxyControlTest, WhatIsUrgent) {
+  MessageHeader h{.request = 1, .origin = NodeId::proxy(ProxyId{1})};
+  EXPECT_TRUE(ProxyControl::is_urgent(encode(h, Ack{})));
+  EXPECT_TRUE(ProxyControl::is_urgent(encode(h, Purge{key(), kWebGroup, {1, 1, 1}, RecordState::revoked, 1000})));
+  EXPECT_FALSE(ProxyControl::is_urgent(encode(h, Unrevoke{std::nullopt, key(), kWebGroup})));
+  EXPECT_FALSE(ProxyControl::is_urgent(encode(h, Query{key(), kWebGroup})));
+  EXPECT_FALSE(ProxyControl::is_urgent({}));
+}
+
+TEST_F(ProxyControlTest, AsksForNextHopsAndSaysWhoIsReachable) {
+  unsigned frames = 0;
+  for (const Order& o : orders()) frames += o.kind == Order::Kind::frame;
+  EXPECT_GE(frames, 2u) << "both gateways, and the members on link";
+  const Snapshot& s = board_.newest();
+  EXPECT_TRUE(s.peers[0].reachable);
+  w_.now += kUnreachableAfter + 100ms;
+  step();
+  EXPECT_FALSE(board_.newest().peers[0].reachable) << "not heard for a second";
+}
+
+}  // namespace
+}  // namespace statecast::test
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  testing::AddGlobalTestEnvironment(new statecast::EalEnvironment(128));
+  return RUN_ALL_TESTS();
+}
