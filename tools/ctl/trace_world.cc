@@ -24,7 +24,6 @@ constexpr unsigned kBuffers = 63;  // one packet at a time, a chain of a few whe
 constexpr Duration kSweepPeriod = 100ms;
 constexpr uint32_t kSpareEntries = 1024;
 constexpr size_t kAddressesMax = 65'536;
-constexpr uint16_t kNoPort = UINT16_MAX;  // beyond the layout's ports: every way in is allowed
 constexpr MacAddress kNextHopMac{{0x02, 0, 0, 0, 0, 0x01}};
 
 // Once per process; it ends with the process and leaves nothing behind (--no-shconf).
@@ -278,7 +277,6 @@ Traced TraceWorld::run(const CapturedPacket& packet, LinkType link) {
     t.reason = "no_memory";
     return t;
   }
-  m->port = kNoPort;
   Burst b;
   b.add(m);
   run_pipeline(b, s.snapshot, *s.pipeline, s.now);
