@@ -7,8 +7,9 @@ namespace {
 
 constexpr uint8_t kFin = 1, kSyn = 2, kRst = 4, kAck = 16;
 
+// An ICMP error has no flags, so it never does.
 bool starts_a_session(const ParsedPacket& p) {
-  return p.protocol == Protocol::tcp && !p.is_icmp_error() && (p.tcp_flags & (kSyn | kAck | kRst | kFin)) == kSyn;
+  return p.protocol == Protocol::tcp && (p.tcp_flags & (kSyn | kAck | kRst | kFin)) == kSyn;
 }
 
 // The ID by the packet's ends, or by those of its quote, which goes the other way.

@@ -169,6 +169,7 @@ void bad(std::vector<ParseRow>& rows) {
   add("fragment beyond 65,535, ip6", R::bad_fragment, in6().fragment(65528, false).protocol(17).payload(8));
   add("empty fragment", R::bad_fragment, in4().fragment(800, false).protocol(17));
   add("middle fragment of 7 bytes", R::bad_fragment, in4().fragment(800, true).protocol(17).payload(7));
+  add("middle fragment of 12 bytes", R::bad_fragment, in4().fragment(800, true).protocol(17).payload(12));
   add("first fragment of 9 bytes", R::bad_fragment, in6().fragment(0, true).udp(1, 2).udp_length(80).payload(1));
   add("first fragment with half a tcp header", R::bad_fragment, in4().fragment(0, true).protocol(6).payload(16));
   add("first fragment without all tcp options", R::bad_fragment,

@@ -91,6 +91,12 @@ TEST(Rules, Rows) {
        kUdp4},
       {"later fragment, rules with ports", kWeb, in().fragment(1480, false).protocol(17).payload(9), kIn, C::none,
        "none"},
+      {"later fragment, a port rule may be its own",
+       {{kUdp, {{443, 443}}, C::stateful}, {kUdp, {}, C::stateless}},
+       in().fragment(1480, false).protocol(17).payload(9),
+       kIn,
+       C::none,
+       "none"},
 
       {"by protocol: tcp", kByProtocol, in().tcp(40000, 443), kIn, C::stateful, kTcp4},
       {"by protocol: udp", kByProtocol, in().udp(40000, 443), kIn, C::stateless, kUdp4},
