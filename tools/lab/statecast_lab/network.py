@@ -5,10 +5,14 @@ import subprocess
 from . import topology as topo
 
 
+class LabError(Exception):
+    """What a person can act on; the command line prints it without a traceback."""
+
+
 def run(*words, check=True):
     done = subprocess.run([str(w) for w in words], capture_output=True, text=True)
     if check and done.returncode != 0:
-        raise RuntimeError(f"{' '.join(map(str, words))}: {done.stderr.strip() or done.stdout.strip()}")
+        raise LabError(f"{' '.join(map(str, words))}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
 
 

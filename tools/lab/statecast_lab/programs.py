@@ -13,7 +13,7 @@ import subprocess
 import time
 
 from . import topology as topo
-from .network import Network
+from .network import LabError, Network
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
@@ -25,10 +25,6 @@ def start_time(pid):
             return int(f.read().rpartition(")")[2].split()[19])
     except (OSError, IndexError):
         return None
-
-
-class LabError(Exception):
-    pass
 
 
 class Lab:
