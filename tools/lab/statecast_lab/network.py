@@ -67,6 +67,8 @@ class Network:
         self.link("client", "eth0", "router", "client")
         self.set_up("client", "eth0", f"{topo.CLIENT_V4}/24", f"{topo.CLIENT_V6}/64")
         self.set_up("router", "client", "198.51.100.1/24", "2001:db8:1::1/64")
+        # A receive buffer of a megabyte: with the tens that the kernel would give, a stalled download reads on for seconds.
+        self.do("client", "sysctl", "-qw", "net.ipv4.tcp_rmem=4096 131072 1048576")
         run("ip", "-n", self.ns("client"), "route", "add", "default", "via", "198.51.100.1")
         run("ip", "-n", self.ns("client"), "-6", "route", "add", "default", "via", "2001:db8:1::1")
         self.do("router", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")

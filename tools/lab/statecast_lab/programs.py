@@ -261,15 +261,16 @@ def fleet_yaml():
 def proxy_yaml(lab, proxy):
     n = topo.number(proxy)
     router4, own4, router6, own6 = topo.wan(proxy)
+    ring = ",framecnt=4096,qdisc_bypass=1"  # room for what comes while the proxy waits for one of two cores
     lines = [f"id: {n}", f"fleet_secret: {lab.path('fleet.key')}", f"control_socket: {lab.socket(proxy)}",
              f"metrics: \"127.0.0.1:910{n}\"",
              "dpdk:", "  huge_pages: false", "  memory_mb: 192", f"  cores: [{(n - 1) % (os.cpu_count() or 1)}]",
              f"  file_prefix: {lab.name}-{proxy}", "  idle_sleep: 200us", "  packet_buffers: 8192",
              "cache: {sessions: 65536, negative: 4096, miss_packets: 2048, miss_packets_per_group: 1024}",
              "ports:",
-             f"  - {{name: wan, device: \"net_af_packet0,iface=wan\", role: anycast, addresses: [\"{own4}/24\", \"{own6}/64\"],",
+             f"  - {{name: wan, device: \"net_af_packet0,iface=wan{ring}\", role: anycast, addresses: [\"{own4}/24\", \"{own6}/64\"],",
              f"     gateways: [\"{router4}\", \"{router6}\"]}}",
-             f"  - {{name: under, device: \"net_af_packet1,iface=under\", role: underlay,",
+             f"  - {{name: under, device: \"net_af_packet1,iface=under{ring}\", role: underlay,",
              f"     addresses: [\"{topo.underlay_address(proxy)}/24\"], gateways: []}}",
              *fleet_yaml(), "members: [" + ", ".join(str(topo.number(m)) for m in topo.MEMBERS) + "]", "groups:"]
     for group in topo.GROUPS.values():

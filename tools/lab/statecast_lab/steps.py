@@ -148,7 +148,7 @@ def second_kill(stage):
     """One proxy of three is left: `available` serves on, `safe` ends as leases do."""
     lab = stage.lab
     seconds = 20
-    web, strict = transfers(stage, "web", 2, 1, seconds=seconds), transfers(stage, "strict", 2, 1, seconds=seconds, patience_s=2)
+    web, strict = transfers(stage, "web", 2, 1, seconds=seconds), transfers(stage, "strict", 0, 3, seconds=seconds, patience_s=2)
     with Watch(lab, web + strict):
         start(web + strict)
         time.sleep(2)
