@@ -15,7 +15,7 @@ namespace {
 // Largest message: an Insert or Entry with its packet and the fields around it.
 constexpr size_t kEncodedMax = kMessagePacketMax + 256;
 static_assert(kMessageHeaderSize + 4 + 8 + 8 + 1 + 2 + kSyncRecordsMax * kRecordSize <= kMessageSizeMax);
-static_assert(kMessageHeaderSize + 4 + 4 + 8 + 2 + kHeartbeatMembersMax * 3 <= kMessageSizeMax);
+static_assert(kMessageHeaderSize + 4 + 4 + 8 + 8 + 2 + kHeartbeatMembersMax * 3 <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 3 + 1 + kRefreshEntriesMax * 17 <= kMessageSizeMax);
 // An answer is at most 128 bytes larger than what caused it; the smallest insert has 59 bytes after the header.
 static_assert(1 + 1 + 10 + 1 + 3 * kReplicasMax + 1 + kRecordSize <= 59 + 128);
@@ -354,6 +354,7 @@ void walk(auto& io, Of<ChangeAck> auto& m) {
   io.u32(m.boot);
   io.u32(m.to_boot);
   io.flag(m.in_sync);
+  io.u64(m.listed);
 }
 void walk(auto& io, Of<HoldersSilent> auto& m) {
   key(io, m.key);
@@ -363,6 +364,7 @@ void walk(auto& io, Of<Heartbeat> auto& m) {
   io.u32(m.boot);
   io.u32(m.to_boot);
   io.u64(m.applied);
+  io.u64(m.listed);
   io.list16(m.members_heard, kHeartbeatMembersMax, kMember);
 }
 

@@ -215,6 +215,8 @@ struct ChangeAck {
   uint32_t boot = 0;     // of the receiver, who keeps the list
   uint32_t to_boot = 0;  // of the sender
   bool in_sync = true;   // the sender is: its copy counts
+  uint64_t listed = 0;   // last number in the sender's own list for the receiver; what stands above an acknowledged
+                         // change is in there, so its copy counts once that is applied
 };
 // All holders that the sender granted leases of this session have acknowledged, or their leases are over.
 struct HoldersSilent {
@@ -226,6 +228,7 @@ struct Heartbeat {
   uint32_t boot = 0;                    // the sender's
   uint32_t to_boot = 0;                 // the receiver's, as far as the sender knows
   uint64_t applied = 0;                 // of the receiver's list
+  uint64_t listed = 0;                  // as in ChangeAck
   std::vector<MemberId> members_heard;  // within the dead-man time
 };
 struct Permit {                      // answer to a heartbeat, same request number

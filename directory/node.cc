@@ -445,7 +445,7 @@ void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m
   Record r{.key = key, .group = group->id, .owner = h.origin};
   if (s) r = s->record;
   bool revoked_already = s && s->record.state == RecordState::revoked;
-  r.version = revocation_version(r.version.term + kRevocationTerms);
+  r.version = revocation_version(r.version.term + kRevocationTerms, rng());
   r.state = RecordState::revoked;
   r.target = Target::drop;
   if (revoked_already) expires = std::max(expires, s->expires);
@@ -473,7 +473,7 @@ void Node::State::on_unrevoke(const MessageHeader& h, NodeId from, const Unrevok
   if (!h.origin.is_op() && s->record.owner != h.origin) return answer_request(h, from, RequestAnswer::Status::denied);
   Record r = s->record;
   r.state = RecordState::removed;
-  r.version = {static_cast<uint16_t>(r.version.term + 1), 0, 0};
+  r.version = lift_version(r.version);
   begin_request({.kind = Request::Kind::unrevoke,
                  .reply_to = reply_to(h, from),
                  .origin = h.origin,

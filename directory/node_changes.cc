@@ -52,24 +52,29 @@ void Node::State::begin_request(Request req, Instant expires, bool lifted, Insta
   check_request(r, now);
 }
 
-// A revocation under way here is over when the unrevoke was of that one. If it was of a later one, which this node has
-// missed, the revocation asked for here is newer than both and begins again above them.
-void Node::State::on_lifted(const Record& lift, Instant now) {
-  auto [first, last] = requests_of.equal_range(lift.key);
+// What another replica has stands above a revocation under way here. If it is the unrevoke of this one, or of one that
+// came after it, the
+// revocation is over; else this node had missed something, and the revocation begins again above it.
+void Node::State::on_superseded(const Record& by, Instant now) {
+  auto [first, last] = requests_of.equal_range(by.key);
   std::vector<uint32_t> ids;
   for (auto it = first; it != last; ++it) ids.push_back(it->second);
   for (uint32_t id : ids) {
     Request& r = requests.at(id);
-    if (r.done || r.kind != Request::Kind::revoke) continue;
-    if (lift.version.term <= r.record.version.term + 1) {
+    if (r.done || r.kind != Request::Kind::revoke || !supersedes(by, r.record)) continue;
+    if (by.state == RecordState::revoked) {
+      r.newest = std::max(r.newest, by.version);
+      continue;
+    }
+    if (is_lift(by) && (by.version == lift_version(r.record.version) || by.version == lift_version(r.newest))) {
       r.done = true;
       after_request_step(r, now);
       continue;
     }
-    r.record.version = revocation_version(lift.version.term + kRevocationTerms);
-    r.have = {};
-    r.have_unsynced = {};
-    r.silent = {};
+    r.record.version = revocation_version(by.version.term + kRevocationTerms, rng());
+    r.have.clear();
+    r.have_unsynced.clear();
+    r.silent.clear();
     r.time_stands_in = Instant::max();
     (in_sync ? r.have : r.have_unsynced).insert(options.self);
     Record record = r.record;
@@ -77,13 +82,14 @@ void Node::State::on_lifted(const Record& lift, Instant now) {
   }
 }
 
-void Node::State::on_copy(ProxyId from, const SessionKey& key, bool synced, Instant now) {
-  auto [first, last] = requests_of.equal_range(key);
+// A copy of this very tombstone: a request that began again above something else needs new ones.
+void Node::State::on_copy(ProxyId from, const Record& record, bool synced, Instant now) {
+  auto [first, last] = requests_of.equal_range(record.key);
   std::vector<uint32_t> ids;
   for (auto it = first; it != last; ++it) ids.push_back(it->second);
   for (uint32_t id : ids) {
     auto it = requests.find(id);
-    if (it == requests.end() || it->second.done) continue;
+    if (it == requests.end() || it->second.done || it->second.record.version != record.version) continue;
     (synced ? it->second.have : it->second.have_unsynced).insert(from);
     check_request(it->second, now);
   }

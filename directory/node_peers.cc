@@ -43,7 +43,10 @@ void Node::State::send_heartbeats(Instant now) {
     }
     uint32_t request = next_id();
     p.on_asked(request, now);
-    send(id, request, Heartbeat{.boot = boot, .to_boot = p.boot, .applied = p.applied, .members_heard = listed});
+    send(
+        id, request,
+        Heartbeat{
+            .boot = boot, .to_boot = p.boot, .applied = p.applied, .listed = p.last_number(), .members_heard = listed});
   }
   if (!in_sync) check_sync(now);
   after_heartbeats(now);
@@ -53,7 +56,7 @@ void Node::State::on_heartbeat(const MessageHeader& h, Peer& p, const Heartbeat&
   learn_boot(p, m.boot, now);
   if (m.boot != p.boot) return;
   p.on_members(m.members_heard, now);
-  if (m.to_boot == boot) acknowledge(p, m.applied, !p.says_out_of_sync, now);
+  if (m.to_boot == boot) acknowledge(p, m.applied, m.listed, !p.says_out_of_sync, now);
   send(p.id, h.request,
        Permit{.boot = boot,
               .to_boot = m.boot,
@@ -75,11 +78,11 @@ void Node::State::on_permit(const MessageHeader& h, Peer& p, const Permit& m, In
   }
   if (m.out_of_sync) return;
   // A copy that it took while out of sync counts from now on.
-  std::vector<SessionKey> keys;
+  std::vector<Record> records;
   for (const auto& [id, r] : requests) {
-    if (!r.done && r.have_unsynced.contains(p.id)) keys.push_back(r.record.key);
+    if (!r.done && r.have_unsynced.contains(p.id)) records.push_back(r.record);
   }
-  for (const SessionKey& key : keys) on_copy(p.id, key, true, now);
+  for (const Record& r : records) on_copy(p.id, r, true, now);
 }
 
 // A new boot of a peer: it has forgotten what it had acknowledged.
@@ -91,7 +94,7 @@ void Node::State::learn_boot(Peer& p, uint32_t b, Instant now) {
   for (auto& [id, r] : requests) {
     if (r.done || r.stored) continue;
     r.have_unsynced.erase(p.id);
-    if (r.have.erase(p.id) == 0) continue;
+    r.have.erase(p.id);
     if (StoredRecord* s = store.find(r.record.key, now)) {
       if (!p.add_change({s->record, s->expires, is_lift(s->record), now})) ++count.peer_out_of_sync;
     }
@@ -152,25 +155,48 @@ void Node::State::on_change(Peer& p, const Change& m, Instant now) {
     p.early.erase(p.early.begin());
     if (group_of(c.record.group) && options.view.is_replica(options.self, c.record.key.slot())) {
       ++count.change_applied;
-      apply_held(c.record, c.expires, in_sync, p.id, now, c.lifted);
+      bool taken = apply_held(c.record, c.expires, in_sync, p.id, now, c.lifted);
+      object(p, c.record, taken, now);
     }
     p.on_applied(p.applied + 1);
   }
-  send(p.id, 0, ChangeAck{.number = p.applied, .boot = m.boot, .to_boot = boot, .in_sync = in_sync});
+  count_copies(p, now);
+  send(p.id, 0,
+       ChangeAck{.number = p.applied, .boot = m.boot, .to_boot = boot, .in_sync = in_sync, .listed = p.last_number()});
 }
 
 void Node::State::on_change_ack(Peer& p, const ChangeAck& m, Instant now) {
   if (m.boot != boot || m.to_boot != p.boot) return;
-  acknowledge(p, m.number, m.in_sync, now);
+  acknowledge(p, m.number, m.listed, m.in_sync, now);
 }
 
-void Node::State::acknowledge(Peer& p, uint64_t number, bool peer_in_sync, Instant now) {
+// A revocation that does not stand here, because this node has what its coordinator had missed or forgotten: that one
+// gets it before this acknowledgement counts.
+void Node::State::object(Peer& p, const Record& revocation, bool taken, Instant now) {
+  StoredRecord* s = store.find(revocation.key, now);
+  if (taken || revocation.state != RecordState::revoked || !s || s->record.state == RecordState::revoked) return;
+  if (!p.add_change({s->record, s->expires, is_lift(s->record), now})) ++count.peer_out_of_sync;
+  send_changes(p, false, now);
+}
+
+void Node::State::acknowledge(Peer& p, uint64_t number, uint64_t listed, bool peer_in_sync, Instant now) {
   std::vector<ListedChange> taken = p.take_acknowledged(number);
   if (taken.empty()) return;
   p.send_at = Instant::max();
   p.tries = 0;
   send_changes(p, false, now);
-  for (const ListedChange& c : taken) on_copy(p.id, c.record.key, peer_in_sync, now);
+  for (const ListedChange& c : taken) {
+    if (requests_of.contains(c.record.key)) p.acknowledged.push_back({listed, c.record, peer_in_sync});
+  }
+  count_copies(p, now);
+}
+
+void Node::State::count_copies(Peer& p, Instant now) {
+  while (!p.acknowledged.empty() && p.acknowledged.front().listed <= p.applied) {
+    Peer::Acknowledged a = std::move(p.acknowledged.front());
+    p.acknowledged.pop_front();
+    on_copy(p.id, a.record, a.in_sync, now);
+  }
 }
 
 }  // namespace statecast

@@ -123,6 +123,7 @@ struct Request {
   NodeId reply_to, origin;
   uint32_t request = 0;
   Record record;
+  Version newest;  // of the revocations of this session that came since
   Instant expires;
   std::set<ProxyId> have, have_unsynced;  // replicas that have it; of those out of sync the copy does not count yet
   std::set<ProxyId> silent;
@@ -205,8 +206,8 @@ struct Node::State {
   void on_request_timer(Request& r, Instant now);
   void answer_request(Request& r, RequestAnswer::Status status);
   void answer_request(const MessageHeader& h, NodeId from, RequestAnswer::Status status);
-  void on_lifted(const Record& lift, Instant now);
-  void on_copy(ProxyId peer, const SessionKey& key, bool in_sync, Instant now);
+  void on_superseded(const Record& by, Instant now);
+  void on_copy(ProxyId peer, const Record& record, bool in_sync, Instant now);
   void on_holders_silent(ProxyId from, const HoldersSilent& m, Instant now);
   void push_change(StoredRecord& s, const std::optional<Record>& before, Instant now);
   void push(Push p, Instant now);
@@ -223,7 +224,9 @@ struct Node::State {
   void on_permit(const MessageHeader& h, Peer& p, const Permit& m, Instant now);
   void on_change(Peer& p, const Change& m, Instant now);
   void on_change_ack(Peer& p, const ChangeAck& m, Instant now);
-  void acknowledge(Peer& p, uint64_t number, bool peer_in_sync, Instant now);
+  void acknowledge(Peer& p, uint64_t number, uint64_t listed, bool peer_in_sync, Instant now);
+  void count_copies(Peer& p, Instant now);
+  void object(Peer& p, const Record& revocation, bool taken, Instant now);
   void send_changes(Peer& p, bool again, Instant now);
   void learn_boot(Peer& p, uint32_t boot, Instant now);
   void declare_out_of_sync(Peer& p);

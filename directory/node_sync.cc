@@ -36,8 +36,15 @@ void Node::State::fall_out_of_sync(Instant now) {
     p.drop_permits();
     p.applied = 0;
     p.early.clear();
+    p.acknowledged.clear();
     p.renumber();
     send_changes(p, false, now);
+  }
+  // Acknowledgements of the boot before do not count any more.
+  for (const auto& [id, r] : requests) {
+    if (StoredRecord* s = store.find(r.record.key, now); s && !r.done && !r.stored) {
+      list_change(s->record, s->expires, is_lift(s->record), {}, now);
+    }
   }
   start_sync(now);
 }
@@ -129,11 +136,11 @@ void Node::State::finish_sync(bool complete, Instant now) {
   }
   synced_tombstones.clear();
   // What this node has of requests under way counts from now on.
-  std::vector<SessionKey> keys;
+  std::vector<Record> records;
   for (const auto& [id, r] : requests) {
-    if (!r.done && r.have_unsynced.contains(options.self)) keys.push_back(r.record.key);
+    if (!r.done && r.have_unsynced.contains(options.self)) records.push_back(r.record);
   }
-  for (const SessionKey& key : keys) on_copy(options.self, key, true, now);
+  for (const Record& r : records) on_copy(options.self, r, true, now);
 }
 
 }  // namespace statecast

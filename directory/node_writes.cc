@@ -471,8 +471,8 @@ bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, Prox
     push_change(s, before, now);
     list_change(s.record, expires, lifted, source, now);
     try_silent(in.key, now);
-    if (is_lift(in)) on_lifted(in, now);
   }
+  on_superseded(in, now);
   settle_placed(s, now);
   return true;
 }

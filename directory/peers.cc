@@ -26,6 +26,7 @@ bool Peer::on_boot(uint32_t b, Instant now) {
   boot_known = now;
   applied = 0;
   early.clear();
+  acknowledged.clear();
   out_of_sync = false;
   says_out_of_sync = true;  // until it says otherwise
   waiting_.clear();

@@ -67,6 +67,13 @@ class Peer {
   // --- its list for me ---
   uint64_t applied = 0;
   std::map<uint64_t, ListedChange> early;  // numbers after that, before their turn
+  // Changes of my list that it has acknowledged, and which count once I have applied its list up to `listed`.
+  struct Acknowledged {
+    uint64_t listed;
+    Record record;
+    bool in_sync;
+  };
+  std::deque<Acknowledged> acknowledged;
   void on_applied(uint64_t number);
 
   // --- my list for it ---

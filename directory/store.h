@@ -47,9 +47,13 @@ inline bool is_lift(const Record& r) {
 // A revocation goes this many terms above what its coordinator knows, so that it stands above what that one may have
 // missed: a mapping that passed on to other owners, or the unrevoke of an earlier revocation.
 inline constexpr int kRevocationTerms = 64;
-// Its version is above all that an owner can say in its term.
-inline Version revocation_version(int term) {
-  return {static_cast<uint16_t>(std::min(term, 0xfffe)), kId24Max, (uint64_t(1) << 40) - 1};
+// Its version is above all that an owner can say in its term; the random counter tells it from another revocation in
+// the same term, and an unrevoke names by it which one it lifts.
+inline Version revocation_version(int term, uint64_t random) {
+  return {static_cast<uint16_t>(std::min(term, 0xfffe)), kId24Max, random >> 24};
+}
+inline Version lift_version(const Version& revocation) {
+  return {static_cast<uint16_t>(revocation.term + 1), 0, revocation.counter};
 }
 // Of two held records of one session the one that all replicas end with. Not reflexive: equal records do not supersede.
 bool supersedes(const Record& incoming, const Record& existing);

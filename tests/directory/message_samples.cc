@@ -179,12 +179,13 @@ struct Fill {
   void operator()(Change& m) {
     m = {rng.between(1, UINT64_MAX - 1), random_record(rng), flag(rng), u32(rng), u32(rng)};
   }
-  void operator()(ChangeAck& m) { m = {bits(rng, 64), u32(rng), u32(rng), flag(rng)}; }
+  void operator()(ChangeAck& m) { m = {bits(rng, 64), u32(rng), u32(rng), flag(rng), bits(rng, 64)}; }
   void operator()(HoldersSilent& m) { m = {random_key(rng), random_version(rng)}; }
   void operator()(Heartbeat& m) {
     m.boot = u32(rng);
     m.to_boot = u32(rng);
     m.applied = bits(rng, 64);
+    m.listed = bits(rng, 64);
     m.members_heard = random_list<MemberId>(rng, kHeartbeatMembersMax, [&] { return random_member(rng); });
   }
   void operator()(Permit& m) { m = {u32(rng), u32(rng), bits(rng, 64), flag(rng), flag(rng), flag(rng)}; }
@@ -335,13 +336,18 @@ struct Describe {
         {"number", m.number}, {"record", j(m.record)}, {"lifted", m.lifted}, {"boot", m.boot}, {"to_boot", m.to_boot}};
   }
   json operator()(const ChangeAck& m) {
-    return {{"number", m.number}, {"boot", m.boot}, {"to_boot", m.to_boot}, {"in_sync", m.in_sync}};
+    return {
+        {"number", m.number}, {"boot", m.boot}, {"to_boot", m.to_boot}, {"in_sync", m.in_sync}, {"listed", m.listed}};
   }
   json operator()(const HoldersSilent& m) { return {{"key", j(m.key)}, {"version", j(m.version)}}; }
   json operator()(const Heartbeat& m) {
     json members = json::array();
     for (MemberId id : m.members_heard) members.push_back(id.value);
-    return {{"boot", m.boot}, {"to_boot", m.to_boot}, {"applied", m.applied}, {"members_heard", members}};
+    return {{"boot", m.boot},
+            {"to_boot", m.to_boot},
+            {"applied", m.applied},
+            {"listed", m.listed},
+            {"members_heard", members}};
   }
   json operator()(const Permit& m) {
     return {{"boot", m.boot},       {"to_boot", m.to_boot},         {"number", m.number},

@@ -595,6 +595,37 @@ TEST(Node, RevokeOfAnUnknownSessionStandsAsWell) {
   EXPECT_EQ(c.insert_answer(r)->status, In::conflict);
 }
 
+// Terms start anew where a record has been forgotten; elsewhere it may still be there, and above them (seed 63).
+TEST(Node, RevocationAtANodeThatHasForgottenTheSessionStandsAboveThoseThatHaveNot) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.revoke(NodeId::op(), id, 1);
+  c.run(100ms);
+  c.unrevoke(NodeId::op(), id, 1);
+  c.run(100ms);
+  c.run(50s);
+  uint32_t in = c.insert({.member = 1, .id = id, .via = 1, .born_new = true, .lifetime = 100s});
+  c.run(100ms);
+  ASSERT_EQ(c.insert_answer(in)->status, In::ok);
+  ASSERT_GT(c.insert_answer(in)->version.term, 64);
+  // Renewals that node 1 does not get: there it ends, at the others it goes on.
+  c.filter = [](NodeId, NodeId to, const Message& m) {
+    return !(to == NodeId::proxy(ProxyId{1}) &&
+             (std::holds_alternative<Place>(m.body) || std::holds_alternative<Held>(m.body)));
+  };
+  c.run(60s);
+  c.insert({.member = 1, .id = id, .via = 2, .lifetime = 120s});
+  c.run(50s);
+  c.filter = nullptr;
+  ASSERT_FALSE(c.node(1).find(c.key(id), c.now));
+  ASSERT_EQ(c.held_copies(c.key(id)), 2u);
+  uint32_t rev = c.revoke(NodeId::op(), id, 1);
+  c.run(200ms);
+  EXPECT_TRUE(c.answered(rev, Re::stored));
+  for (uint32_t p = 1; p <= 3; ++p) EXPECT_EQ(c.node(p).find(c.key(id), c.now)->state, RecordState::revoked) << p;
+}
+
 TEST(Node, SameRevocationThroughAnotherProxyGetsTheSameOutcome) {
   Cluster c({});
   c.run(kSettled);
