@@ -101,13 +101,12 @@ std::string to_string(const Prefix& p) {
 
 std::optional<MacAddress> MacAddress::parse(std::string_view text) {
   MacAddress m;
-  unsigned v[6];
-  int used = 0;
-  std::string s(text);
-  if (std::sscanf(s.c_str(), "%2x:%2x:%2x:%2x:%2x:%2x%n", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &used) != 6 ||
-      static_cast<size_t>(used) != s.size())
-    return std::nullopt;
-  for (size_t i = 0; i < 6; ++i) m.raw[i] = static_cast<uint8_t>(v[i]);
+  if (text.size() != 6 * 3 - 1) return std::nullopt;
+  for (size_t i = 0; i < 6; ++i) {
+    const char* at = text.data() + 3 * i;
+    auto [end, err] = std::from_chars(at, at + 2, m.raw[i], 16);
+    if (err != std::errc{} || end != at + 2 || (i < 5 && *end != ':')) return std::nullopt;
+  }
   return m;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The admin commands of a proxy, each a JSON object in and one or more out (`statecast --json` prints them as they are).
-// A session is named by "id" (its text, "10 tcp 198.51.100.7:40000 203.0.113.10:443") or by "key" (32 hex digits) with
-// "group".
+// The admin commands of a proxy, each a JSON object in and one or more out (`statecast --json` prints them as they
+// are). A session is named by "id" (its text, "10 tcp 198.51.100.7:40000 203.0.113.10:443") or by "key" (32 hex digits)
+// with "group".
 #include <cstdio>
 #include <memory>
 

@@ -182,11 +182,11 @@ void ProxyControl::on_note(Note& note, Instant now) {
       return;
     case Note::Kind::want_neighbour: {
       const auto& ports = setup_.layout->ports;
-      for (uint16_t i = 0; i < ports.size(); ++i) {
+      for (size_t i = 0; i < ports.size(); ++i) {
         if (!ports[i].anycast) continue;
         for (const auto& own : ports[i].addresses) {
           if (own.on_link(note.address))
-            return setup_.neighbours->want(i, note.address, Neighbours::Keep::briefly, now);
+            return setup_.neighbours->want(static_cast<uint16_t>(i), note.address, Neighbours::Keep::briefly, now);
         }
       }
       return;

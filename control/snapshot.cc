@@ -134,14 +134,15 @@ void add_peers(const ProxyConfig& config, const FleetSecret& fleet, PeerTable& p
 
 std::optional<Via> via_underlay(const Layout& layout, const IpAddress& a) {
   std::optional<Via> gateway;
-  for (uint16_t i = 0; i < layout.ports.size(); ++i) {
+  for (size_t i = 0; i < layout.ports.size(); ++i) {
     const PortLayout& p = layout.ports[i];
+    const auto port = static_cast<uint16_t>(i);
     if (!p.underlay) continue;
     for (const auto& own : p.addresses) {
-      if (own.on_link(a)) return Via{i, a};
+      if (own.on_link(a)) return Via{port, a};
     }
     for (const IpAddress& g : p.gateways) {
-      if (g.family == a.family && !gateway) gateway = Via{i, g};
+      if (g.family == a.family && !gateway) gateway = Via{port, g};
     }
   }
   return gateway;
@@ -151,8 +152,9 @@ std::unique_ptr<Snapshot> make_snapshot(const std::shared_ptr<const Layout>& lay
                                         Neighbours& neighbours, Instant now) {
   auto s = std::make_unique<Snapshot>();
   s->layout = layout;
-  for (uint16_t i = 0; i < layout->ports.size(); ++i) {
-    for (const IpAddress& g : layout->ports[i].gateways) neighbours.want(i, g, Neighbours::Keep::always, now);
+  for (size_t i = 0; i < layout->ports.size(); ++i) {
+    for (const IpAddress& g : layout->ports[i].gateways)
+      neighbours.want(static_cast<uint16_t>(i), g, Neighbours::Keep::always, now);
   }
   for (NodeId id : layout->peers) {
     PeerHop hop;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 
 namespace statecast {
 
@@ -95,7 +94,7 @@ Hold MissTable::hold(const SessionKey& key, GroupId group, rte_mbuf* packet, uin
 size_t MissTable::take(uint32_t s, rte_mbuf* out[]) {
   Session& session = sessions_[s];
   const size_t n = session.count;
-  std::memcpy(out, session.packets, n * sizeof out[0]);
+  std::copy_n(session.packets, n, out);
   leave_group(session.group, session.count);
 
   uint32_t* at = session_bucket(session.key);

@@ -265,7 +265,7 @@ void PeerTable::heard(const Envelope& e, const Endpoint&, Instant now) {
   if (keys.receive_epoch != e.key_epoch || keys.boot != e.stamp.boot) return;
   uint64_t known = p->newest_stamp.load(std::memory_order_relaxed);
   uint64_t stamp = uint64_t(keys.generation) << 48 | e.stamp.timestamp_us;
-  int boots = static_cast<int8_t>(keys.generation - static_cast<uint8_t>(known >> 48));
+  const auto boots = static_cast<int8_t>(keys.generation - static_cast<uint8_t>(known >> 48));  // modulo 256
   if (known == 0 || boots > 0 || (boots == 0 && stamp > known)) p->newest_stamp.store(stamp, std::memory_order_relaxed);
 }
 

@@ -114,7 +114,7 @@ int run(char** argv) {
     return 1;
   }
   signal(SIGTERM, [](int) { stopped = 1; });
-  ProxyDouble(*key, GroupId{static_cast<uint32_t>(std::atoi(argv[5]))}, **tun, **udp).run();
+  ProxyDouble(*key, GroupId{static_cast<uint32_t>(std::stoul(argv[5]))}, **tun, **udp).run();
   return 0;
 }
 

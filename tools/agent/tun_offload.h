@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a network card would do for the TUN device's packets, done here because it pays: the kernel hands over one large
 // TCP segment with an unfinished checksum, and takes one back for many. With UDP GSO and GRO on the tunnel's side an
-// agent carries 7 Gb/s per core it uses (tests/agent/e2e.py --iperf 4, two shared cores under load, 2026-11-25: 956 Mb/s
-// up at 13 % of a core, 1,906 Mb/s down at 28 %); without any of it one tunnel on one core ended at 1 Gb/s.
+// agent carries 7 Gb/s per core it uses (tests/agent/e2e.py --iperf 4, two shared cores under load, 2026-11-25: 956
+// Mb/s up at 13 % of a core, 1,906 Mb/s down at 28 %); without any of it one tunnel on one core ended at 1 Gb/s.
 //
 //   split_packet(header, packet, scratch, [&](Bytes small) {...});     // kernel to clients
 //   SegmentJoiner joiner(write);  joiner.add(packet); ...; joiner.flush();   // clients to kernel
