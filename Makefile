@@ -41,7 +41,7 @@ asan: deps
 tsan: deps
 	[ -d build-tsan ] || meson setup build-tsan -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false
 	ninja -C build-tsan -j$(JOBS)
-	$(ROOT) env TSAN_OPTIONS=halt_on_error=1:suppressions=$(CURDIR)/tests/tsan.supp \
+	$(ROOT) env TSAN_OPTIONS=halt_on_error=1 \
 	  python3 tests/run.py build-tsan --no-suite e2e --no-suite bench-smoke
 
 FUZZ_S ?= 60
