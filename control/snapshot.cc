@@ -115,6 +115,7 @@ std::vector<DirectoryGroup> make_directory_groups(const ProxyConfig& config, con
     d.secret = group_secret(fleet, g.id, 0);
     d.partition_available = g.partition == Partition::available;
     d.degraded_accept = g.degraded == Degraded::accept;
+    d.admits = g.unknown == UnknownSession::admit;
     d.lease_cap = g.lease.time;
     d.grant_bytes_max = g.lease.bytes.value;
     for (const GroupMemberConfig& m : g.members) d.members.push_back(m.id);

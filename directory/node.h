@@ -31,6 +31,7 @@ struct DirectoryGroup {
   GroupSecret secret;
   bool partition_available = false;  // `partition: available`; else safe
   bool degraded_accept = true;       // `degraded: accept`; else refuse
+  bool admits = false;  // its members lease sessions to proxies themselves, before the directory knows of them
   Duration lease_cap = 10s;
   uint64_t grant_bytes_max = kUnlimitedBytes;  // per lease
   std::vector<MemberId> members;               // who may own sessions of it

@@ -209,8 +209,23 @@ void Node::State::list_change(const Record& r, Instant expires, bool lifted, Pro
 // The session's holders drop their entries (or turn them to DROP), the former owner learns that it is none any more.
 void Node::State::push_change(StoredRecord& s, const std::optional<Record>& before, Instant now) {
   const Record& r = s.record;
+  const DirectoryGroup& group = *group_of(r.group);
+  Duration life = kPermitLife + group.lease_cap;
   std::vector<Holder> holders = std::move(s.holders);
   s.holders.clear();
+  // Where members admit, any proxy may have a lease of which no replica knows. In time's place stands what a proxy may
+  // still let in that has not heard of this: one more admission, and its lease. (What comes by synchronisation has been
+  // told to all by those that had it first.)
+  bool told_to_all = group.admits && r.state == RecordState::revoked && in_sync;
+  if (told_to_all) {
+    for (const ViewNode& n : options.view.nodes()) {
+      auto known = std::find_if(holders.begin(), holders.end(), [&](const Holder& o) { return o.proxy == n.id; });
+      if (known == holders.end())
+        holders.push_back({n.id, now + life, {}});
+      else
+        known->until = std::max(known->until, now + life);
+    }
+  }
   for (const Holder& o : holders) {
     if (o.until <= now) continue;
     push({.to = NodeId::proxy(o.proxy),
@@ -222,14 +237,14 @@ void Node::State::push_change(StoredRecord& s, const std::optional<Record>& befo
           .expires = s.expires,
           .until = o.until + safety_margin(o.until - now)},
          now);
-    // It has a DROP from now on: an unrevoke has to find it.
-    if (r.state == RecordState::revoked) s.holders.push_back({o.proxy, s.expires, r.version});
+    // It has a DROP from now on, for no longer than a lease: an unrevoke has to find it.
+    Instant drop_ends = told_to_all ? std::min(s.expires, now + 2 * life) : s.expires;
+    if (r.state == RecordState::revoked) s.holders.push_back({o.proxy, drop_ends, r.version});
   }
   bool by_owner =
       before && r.state == RecordState::removed && r.owner == before->owner && r.version.term == before->version.term;
   bool lifted = before && before->state == RecordState::revoked && is_lift(r);  // its owner may stop enforcing it
   if (!before || (is_tombstone(before->state) && !lifted) || !before->owner.is_member() || by_owner) return;
-  Duration life = kPermitLife + group_of(r.group)->lease_cap;
   push({.to = before->owner,
         .key = r.key,
         .group = r.group,

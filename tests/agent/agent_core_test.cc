@@ -313,7 +313,8 @@ TEST(AgentCore, AdmittedUdpWithoutReplyIsInsertedAfter100Ms) {
   EXPECT_TRUE(w.inserts.empty());
   w.pass(2ms);
   ASSERT_EQ(w.inserts.size(), 1u);
-  EXPECT_EQ(w.inserts[0].insert.ingress, ProxyId{}) << "a plain insert";
+  EXPECT_TRUE(w.inserts[0].packet.empty());
+  EXPECT_EQ(w.inserts[0].insert.ingress, ProxyId{2}) << "it has our lease, so it becomes a holder";
 }
 
 TEST(AgentCore, UdpEndsByIdleTimeCountedFromTheLastPacketEitherWay) {

@@ -38,6 +38,7 @@ void Cluster::start(uint32_t p) {
                    .secret = secret,
                    .partition_available = options.partition_available,
                    .degraded_accept = options.degraded_accept,
+                   .admits = options.admits,
                    .lease_cap = options.lease_cap};
   for (uint32_t m = 1; m <= options.members; ++m) g.members.push_back(MemberId{m});
   x.boot = static_cast<uint32_t>(rng());

@@ -34,6 +34,7 @@ struct ClusterOptions {
   double late = 0;  // of messages: up to 300 ms
   bool partition_available = false;
   bool degraded_accept = true;
+  bool admits = false;
   Duration lease_cap = 10s;
 };
 

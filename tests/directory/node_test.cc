@@ -488,6 +488,51 @@ TEST(Node, SilentWaitsForAHolderThatDoesNotAnswerUntilItsLeaseIsOver) {
   EXPECT_GE(c.now - (ends - 10s), 10s);
 }
 
+// A member has leased the session to some proxy, and no replica knows to which.
+TEST(Node, WhereMembersAdmitSilentWaitsForEveryProxyOfTheView) {
+  struct Row {
+    const char* name;
+    bool admits, inserted, reachable;
+    Duration least, most;
+  };
+  for (const Row& row :
+       {Row{"not admitting: nobody holds it", false, true, false, 0ms, 100ms},
+        Row{"all acknowledge", true, true, true, 0ms, 100ms}, Row{"one does not", true, true, false, 11s, 13s},
+        Row{"one does not, before the insert", true, false, false, 11s, 13s}}) {
+    SCOPED_TRACE(row.name);
+    Cluster c({.nodes = 4, .admits = row.admits});
+    c.run(kSettled);
+    SessionId id = c.session(40000);
+    if (row.inserted) c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 60s});
+    c.run(100ms);
+    uint32_t other = 4;  // the proxy that is no replica of the session
+    for (uint32_t p = 1; p <= 4; ++p) {
+      if (!c.view.is_replica(ProxyId{p}, c.key(id).slot())) other = p;
+    }
+    std::set<uint32_t> told;
+    c.filter = [&](NodeId, NodeId to, const Message& m) {
+      if (!std::holds_alternative<Purge>(m.body)) return true;
+      told.insert(to.number());
+      return row.reachable || to != NodeId::proxy(ProxyId{other});
+    };
+    uint32_t via = other == 1 ? 2 : 1;
+    Instant called = c.now;
+    uint32_t rev = c.revoke(NodeId::op(), id, via);
+    ASSERT_TRUE(c.run_until([&] { return c.answered(rev, Re::silent); }, 20s));
+    EXPECT_GE(c.now - called, row.least);
+    EXPECT_LE(c.now - called, row.most);
+    EXPECT_EQ(told.size(), row.admits ? 4u : 0u);
+
+    // The tombstone again: a proxy that is away costs no more than the first time took.
+    if (!row.admits) continue;
+    c.run(60s);
+    called = c.now;
+    rev = c.revoke(NodeId::op(), id, via);
+    ASSERT_TRUE(c.run_until([&] { return c.answered(rev, Re::silent); }, 20s));
+    EXPECT_LE(c.now - called, row.most);
+  }
+}
+
 TEST(Node, WithTooFewCopiesNeitherStoredNorSilentIsReported) {
   Cluster c({});
   c.run(kSettled);

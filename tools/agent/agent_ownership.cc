@@ -146,7 +146,8 @@ void AgentCore::insert_udp(MemberSession& s, Bytes first_reply, Instant now) {
   owner_.insert({.id = s.id,
                  .established = true,
                  .born_new = true,
-                 .ingress = first_reply.empty() ? ProxyId{} : exit_for(s.proxy, now),
+                 // Also without a reply: the proxy that has our lease gets one of a replica's, which then knows it.
+                 .ingress = exit_for(s.proxy, now),
                  .replica_hint = s.replica_hint,
                  .packet = first_reply,
                  .bucket_bytes = g->config->session_bytes.value},
