@@ -100,7 +100,7 @@ std::vector<T> random_list(Rng& rng, size_t max, F one) {
 template <size_t... I>
 MessageBody body_of(size_t index, std::index_sequence<I...>) {
   MessageBody b;
-  ((index == I && (b.emplace<I>(), true)) || ...);
+  static_cast<void>(((index == I && (b.emplace<I>(), true)) || ...));
   return b;
 }
 

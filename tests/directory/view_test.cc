@@ -87,8 +87,8 @@ TEST(View, AHundredNodesShareEvenly) {
   auto fullest = [](const auto& m) {
     return std::max_element(m.begin(), m.end(), [](auto& a, auto& b) { return a.second < b.second; })->second;
   };
-  EXPECT_LE(fullest(all), 65536 * 3 / 100 * 1.15);
-  EXPECT_LE(fullest(first), 65536 / 100 * 1.15);
+  EXPECT_LE(fullest(all), 65536 * 3 / 100.0 * 1.15);
+  EXPECT_LE(fullest(first), 65536 / 100.0 * 1.15);
 }
 
 TEST(View, ANodeThatComesOrGoesMovesItsShareOnly) {
