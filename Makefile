@@ -33,13 +33,13 @@ deps-lint:
 
 # Each of the following has a build folder of its own.
 asan: deps
-	[ -d build-asan ] || meson setup build-asan -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+	[ -d build-asan ] || meson setup build-asan -Dbuildtype=debug -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false
 	ninja -C build-asan -j$(JOBS)
 	$(ROOT) env ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	  python3 tests/run.py build-asan --no-suite e2e --no-suite bench-smoke
 
 tsan: deps
-	[ -d build-tsan ] || meson setup build-tsan -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false
+	[ -d build-tsan ] || meson setup build-tsan -Dbuildtype=debug -Doptimization=1 -Db_sanitize=thread -Db_lundef=false
 	ninja -C build-tsan -j$(JOBS)
 	$(ROOT) env TSAN_OPTIONS=halt_on_error=1 \
 	  python3 tests/run.py build-tsan --no-suite e2e --no-suite bench-smoke
