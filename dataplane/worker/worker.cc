@@ -134,16 +134,23 @@ void Worker::hold(Burst& b, unsigned i, Instant now) {
   b.packet[i]->hash.usr = handed_back ? kHandedBack : kPlain;
   GroupId group = snapshot_->layout->groups[b.group[i]].id;
   Hold h = misses_->hold(b.key[i], group, b.packet[i], b.parsed[i].l3_length, now);
+  bool told = true;
   if (handed_back) {
-    post({.kind = Note::Kind::not_mine,
-          .group = group,
-          .key = b.key[i],
-          .sender = b.envelope[i].sender,
-          .envelope = b.envelope[i]});
+    told = post({.kind = Note::Kind::not_mine,
+                 .group = group,
+                 .key = b.key[i],
+                 .sender = b.envelope[i].sender,
+                 .envelope = b.envelope[i]});
   } else if (h == Hold::first) {
-    post({.kind = Note::Kind::ask, .group = group, .key = b.key[i]});
+    told = post({.kind = Note::Kind::ask, .group = group, .key = b.key[i]});
   }
-  if (h == Hold::first) counters_.add(Counter::miss_asked);
+  if (h == Hold::first && told) counters_.add(Counter::miss_asked);
+  if (h == Hold::first && !told) {
+    // Nobody will ask, so nobody would answer: the session's next packet tries again.
+    rte_mbuf* out[kMissPacketsPerSession];
+    misses_->release(b.key[i], out);
+    h = Hold::full;
+  }
   if (h == Hold::full) {
     b.drop(i, Counter::resolve_drop_miss_full);
     rte_pktmbuf_free(b.packet[i]);
@@ -152,9 +159,11 @@ void Worker::hold(Burst& b, unsigned i, Instant now) {
 
 // What the control thread has to know beside the verdict.
 void Worker::tell_control(Burst& b, unsigned i) {
-  if (b.ask[i]) {
+  if (b.ask[i] && post({.kind = Note::Kind::ask,
+                        .refill = true,
+                        .group = snapshot_->layout->groups[b.group[i]].id,
+                        .key = b.key[i]})) {
     counters_.add(Counter::miss_asked);
-    post({.kind = Note::Kind::ask, .refill = true, .group = snapshot_->layout->groups[b.group[i]].id, .key = b.key[i]});
   }
   if (b.forget_negative[i]) post({.kind = Note::Kind::forget_negative, .key = b.key[i]});
   if (b.with_lease[i] && b.has_key[i]) {
@@ -192,10 +201,12 @@ bool Worker::to_control(Burst& b, unsigned i) {
   return setup_.link->note(note);
 }
 
-void Worker::post(const Note& note) {
+bool Worker::post(const Note& note) {
   Note n = note;
   n.worker = static_cast<uint8_t>(setup_.index);
-  if (!setup_.link->note(n)) counters_.add(Counter::control_drop_mailbox_full);
+  if (setup_.link->note(n)) return true;
+  counters_.add(Counter::control_drop_mailbox_full);
+  return false;
 }
 
 void Worker::give_up_old_misses(Instant now) {

@@ -72,7 +72,7 @@ class Worker {
   void give_up_old_misses(Instant now);
   void transmit(uint16_t port, rte_mbuf* m);
   void flush(TxBuffer& tx);
-  void post(const Note& note);
+  bool post(const Note& note);
 
   WorkerSetup setup_;
   PipelineState state_;

@@ -144,6 +144,21 @@ TEST_F(WorkerTest, MoreThanFourPacketsOfASession) {
   EXPECT_EQ(6u, count(Counter::rx_packets));
 }
 
+TEST_F(WorkerTest, NothingIsHeldThatNobodyWasAskedAbout) {
+  while (link_->note({.kind = Note::Kind::want_neighbour})) {}
+  receive({data(1)});
+  worker_->turn();
+  EXPECT_EQ(0u, worker_->held()) << "the question found no room";
+  EXPECT_EQ(1u, count(Counter::resolve_drop_miss_full));
+  EXPECT_EQ(1u, count(Counter::control_drop_mailbox_full));
+  EXPECT_EQ(0u, count(Counter::miss_asked));
+  while (!notes().empty()) {}
+  receive({data(2)});
+  worker_->turn();
+  EXPECT_EQ(1u, worker_->held());
+  EXPECT_EQ(1u, notes().size()) << "the next packet asks";
+}
+
 TEST_F(WorkerTest, NotMineComesBackMarkedForwarded) {
   Packet inner = ip4(kClient, kWeb).tcp(40000, 443).payload(9).build();
   receive(w_.from_member(kM1, GroupId{10}, inner, {.not_mine = Version{1, 2, 3}}));
