@@ -95,6 +95,9 @@ bool Worker::turn() {
   for (TxBuffer& tx : tx_) flush(tx);
   setup_.cache->quiescent(setup_.index);
   turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  // The next turn's looks into the cache must not come before this store: who writes an entry and then reads turns()
+  // (with the like fence between) would count a turn as begun after the write that has looked before it.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   return busy;
 }
 
