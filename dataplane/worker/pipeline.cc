@@ -17,6 +17,9 @@ namespace {
 
 constexpr double kEchoesPerSecond = 1000;
 constexpr double kTooBigPerSecond = 1000;
+// Not shared out among the workers: these frames carry nothing that a port spreads over its queues by. Well below what
+// the mailbox to the control thread takes (4,096 notes), so that misses and messages keep their room.
+constexpr double kNeighboursPerSecond = 1000;
 constexpr double kUnverifiedPerSecond = 10;  // enough to notice a peer's restart, cheap under a flood
 
 Counter parse_counter(ParseResult r) {
@@ -59,7 +62,10 @@ const char* to_string(Verdict v) {
 }
 
 PipelineState::PipelineState(const Layout& layout, unsigned workers)
-    : echo(kEchoesPerSecond / workers), too_big(kTooBigPerSecond / workers), unverified_rate(kUnverifiedPerSecond) {
+    : echo(kEchoesPerSecond / workers),
+      too_big(kTooBigPerSecond / workers),
+      neighbours(kNeighboursPerSecond),
+      unverified_rate(kUnverifiedPerSecond) {
   admission.reserve(layout.groups.size());
   for (const Group& g : layout.groups) admission.emplace_back(static_cast<double>(g.admit_per_second) / workers);
 }
@@ -67,6 +73,7 @@ PipelineState::PipelineState(const Layout& layout, unsigned workers)
 void run_pipeline(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
   parse_packets(b);   // 1
   find_groups(b, s);  // 2
+  limit_neighbours(b, state, now);
   answer_echo(b, state, now);
   open_envelopes(b, s, state, now);  //    the way back joins here
   classify(b, s, state);             // 4
@@ -147,6 +154,19 @@ void find_groups(Burst& b, const Snapshot& s) {
       b.way[i] = Way::echo;
     } else {
       b.decide(i, Verdict::to_kernel, Counter::group_kernel_not_ours);
+    }
+  }
+}
+
+void limit_neighbours(Burst& b, PipelineState& state, Instant now) {
+  constexpr size_t kHopLimit = 7;  // place in the IPv6 header
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (b.verdict[i] != Verdict::to_control || b.reason[i] != Counter::group_control_neighbour) continue;
+    const ParsedPacket& p = b.parsed[i];
+    if (p.ip_version == 6 && b.frame(i)[p.l3_offset + kHopLimit] != 255) {
+      b.drop(i, Counter::group_drop_neighbour_hop_limit);
+    } else if (!state.neighbours.take(now)) {
+      b.drop(i, Counter::group_drop_neighbour_rate);
     }
   }
 }

@@ -43,6 +43,7 @@ struct PipelineState {
   std::vector<TokenBucket> admission;  // by group: this worker's share of admit_per_second
   TokenBucket echo;                    // echo replies
   TokenBucket too_big;                 // fragmentation needed, packet too big
+  TokenBucket neighbours;              // ARP and neighbour discovery for the control thread
 
   // The newest envelope that did not verify, as it claims: the control thread may want to say hello (a peer restarted).
   struct Unverified {
@@ -65,6 +66,10 @@ void parse_packets(Burst& b);
 // 2. Reads: parsed, port. Writes: group, way. Drops: wrong port, ICMP that is no error and no echo request.
 //    Decides: neighbour discovery to the control thread, what is not ours to the kernel.
 void find_groups(Burst& b, const Snapshot& s);
+
+// Reads: what is decided to go to the control thread as a neighbour frame. Drops: IPv6
+//    whose hop limit is not 255 (it came through a router: RFC 4861, 7.1), and what is beyond the rate.
+void limit_neighbours(Burst& b, PipelineState& state, Instant now);
 
 // Envelopes. Reads: way == envelope. Writes: envelope, from; then the packet starts at the inner IP header, parsed is
 //    that of the inner packet, and way is `member` (a reply) or `client` (handed back by a member: hand_to, not_mine,

@@ -185,11 +185,39 @@ std::vector<Row> rows() {
        Counter::group_control_neighbour,
        {}},
       {"neighbour solicitation",
-       eth().ip6(kClient6, "ff02::1:ff00:1").icmp(135).payload(16).build(),
+       eth().ip6(kClient6, "ff02::1:ff00:1").ttl(255).icmp(135).payload(16).build(),
        "",
        {},
        Verdict::to_control,
        Counter::group_control_neighbour,
+       {}},
+      {"neighbour solicitation, is my address free",
+       eth().ip6("::", "ff02::1:ff00:1").ttl(255).icmp(135).payload(16).build(),
+       "",
+       {},
+       Verdict::to_control,
+       Counter::group_control_neighbour,
+       {}},
+      {"neighbour solicitation from afar",
+       eth().ip6(kClient6, "2001:db8:2::1").ttl(254).icmp(135).payload(16).build(),
+       "",
+       {},
+       Verdict::drop,
+       Counter::group_drop_neighbour_hop_limit,
+       {}},
+      {"neighbour solicitation from afar, from nobody",
+       eth().ip6("::", "2001:db8:2::1").ttl(64).icmp(135).payload(16).build(),
+       "",
+       {},
+       Verdict::drop,
+       Counter::group_drop_neighbour_hop_limit,
+       {}},
+      {"neighbour advertisement from afar",
+       eth().ip6(kClient6, "2001:db8:2::1").ttl(64).icmp(136).payload(16).build(),
+       "",
+       {},
+       Verdict::drop,
+       Counter::group_drop_neighbour_hop_limit,
        {}},
       // parse
       {"bad checksum",
@@ -382,6 +410,23 @@ TEST(Pipeline, EchoesAreRateLimited) {
     for (const Out& o : w.run(std::vector<In>(32, {echo}))) answered += o.verdict == Verdict::to_client;
   }
   EXPECT_EQ(100u, answered) << "a tenth of a second's worth";
+}
+
+TEST(Pipeline, NeighbourFramesDoNotFillTheMailbox) {
+  World w;
+  Packet arp = eth().ethertype(0x0806).payload(28).build();
+  Packet solicitation = eth().ip6(kClient6, "ff02::1:ff00:1").ttl(255).icmp(135).payload(16).build();
+  unsigned taken = 0, dropped = 0;
+  for (int i = 0; i < 200; ++i) {
+    for (const Out& o : w.run({{arp}, {solicitation}})) {
+      taken += o.verdict == Verdict::to_control;
+      dropped += o.reason == Counter::group_drop_neighbour_rate;
+    }
+  }
+  EXPECT_EQ(100u, taken) << "a tenth of a second's worth";
+  EXPECT_EQ(300u, dropped);
+  w.now += 10ms;
+  EXPECT_EQ(Verdict::to_control, w.run({{arp}})[0].verdict);
 }
 
 TEST(Pipeline, NoReachableMember) {
