@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Timers of the control thread:
 //   tick, every 50 ms    health of members, next hops, snapshot, sweep of the cache, requests of the operator that
-//   nobody
-//                        answers any more
+//                        nobody answers any more
 //   metrics, 100 ms      the numbers of the metrics page
 // and the machines' own deadlines: node, querier, peers, neighbours.
 #include "control/proxy_control.h"
@@ -20,7 +19,7 @@ namespace statecast {
 
 namespace {
 
-constexpr Duration kTick = 50ms, kMetrics = 100ms, kRequestLife = 60s, kUnavailableMax = 1s;
+constexpr Duration kTick = 50ms, kMetrics = 100ms, kRequestLife = 60s, kUnavailableMax = 1s, kAskAgain = 1s;
 constexpr size_t kNotesPerStep = 256, kWaitingMax = 64, kLoopbackMax = 100'000;
 constexpr long kFenceNapNs = 10'000;
 
@@ -196,7 +195,18 @@ void ProxyControl::on_note(Note& note, Instant now) {
 
 void ProxyControl::ask(const SessionKey& key, GroupId group, Instant now) {
   if (querier_->ask(key, group, now)) return;
+  ask_again_later(key, now);
   for (const WorkerView& w : setup_.workers) w.link->resolved(key, false);
+}
+
+// An entry asks once for each renewal. Where none comes, it has to ask once more before its lease is over: no bytes and
+// no time are added, but the cache asks again at half of what is given here.
+void ProxyControl::ask_again_later(const SessionKey& key, Instant now) {
+  auto entry = setup_.cache->find(key, now);
+  if (!entry || (entry->target != CacheTarget::member && entry->target != CacheTarget::stateless)) return;
+  entry->bytes = 0;
+  entry->ends = now + kAskAgain;
+  setup_.cache->put(key, *entry, now);
 }
 
 // The member knows nothing of a session that its entry here names it for: the entry goes, whatever its version. Or it
@@ -301,7 +311,7 @@ void ProxyControl::apply(const CacheEvent& e, Instant now) {
       setup_.cache->put(e.key, entry, now);
       break;
     case CacheEvent::Kind::purge: setup_.cache->remove_if_not_newer(e.key, e.version, now); break;
-    case CacheEvent::Kind::unanswered: break;
+    case CacheEvent::Kind::unanswered: ask_again_later(e.key, now); break;
     case CacheEvent::Kind::packet: setup_.workers[0].link->deliver(e.group, e.packet); return;
   }
   bool rerun = e.kind != CacheEvent::Kind::unanswered;

@@ -15,12 +15,14 @@ constexpr GroupId kWebGroup{10};
 
 class ProxyControlTest : public testing::Test {
  protected:
-  ProxyControlTest() : neighbours_(w_.layout()->ports) {
+  ProxyControlTest() : neighbours_(w_.layout()->ports) { make_control({{ProxyId{1}, "a"}}); }
+
+  void make_control(std::vector<ViewNode> nodes) {
     link_ = WorkerLink::create("control" + std::to_string(++links_), &wakeup_, ProxyControl::is_urgent).value();
     ProxyControlSetup setup;
     setup.config = &config_;
     setup.layout = w_.layout();
-    setup.view = View({.revision = 1, .replicas = 3, .writes = 2}, {{ProxyId{1}, "a"}});
+    setup.view = View({.revision = 1, .replicas = 3, .writes = 2}, std::move(nodes));
     for (const Group& g : w_.layout()->groups) {
       DirectoryGroup d;
       d.id = g.id;
@@ -115,6 +117,31 @@ TEST_F(ProxyControlTest, AMappingBecomesALease) {
   EXPECT_EQ(kM2, e->member);
   EXPECT_LE(e->ends, w_.now + 10s);
   EXPECT_TRUE(resolved(true));
+}
+
+// A directory of three, two of which do not answer and the third of which is this node, out of sync.
+TEST_F(ProxyControlTest, ARefillThatNobodyAnswersIsAskedForAgain) {
+  make_control({{ProxyId{1}, "a"}, {ProxyId{2}, "b"}, {ProxyId{3}, "c"}});
+  w_.put(kSession, {.member = kM2, .version = {1, 1, 5}, .ends = w_.now + 10s, .bytes = 10'000});
+  auto asks = [&](uint32_t bytes) {
+    CacheHit hit;
+    SessionKey k = key();
+    w_.cache().lookup(&k, &bytes, 1, w_.now, &hit);
+    EXPECT_EQ(CacheVerdict::forward, hit.verdict);
+    return hit.ask_again;
+  };
+  ASSERT_TRUE(asks(6'000));
+  note({.kind = Note::Kind::ask, .refill = true, .group = kWebGroup, .key = key()});
+  EXPECT_FALSE(asks(100)) << "its question is out";
+  for (int i = 0; i < 50 && control_->querier().outstanding() > 0; ++i) {
+    w_.now += 30ms;
+    step();
+  }
+  ASSERT_EQ(0u, control_->querier().outstanding());
+  EXPECT_FALSE(asks(100)) << "not at once";
+  w_.now += 600ms;
+  EXPECT_TRUE(asks(100));
+  EXPECT_EQ(10'000u - 6'300u, w_.cache().find(key(), w_.now)->bytes) << "no bytes came with that";
 }
 
 TEST_F(ProxyControlTest, SilentOnlyAfterTheWorkersHaveEndedTheirTurn) {
