@@ -321,6 +321,9 @@ void ProxyControl::apply(const CacheEvent& e, Instant now) {
 // A worker may have looked a session up before the entry was withdrawn and not have sent its packet yet. Once its turn
 // is over it has; only then may an acknowledgement say that this proxy is silent.
 void ProxyControl::wait_for_workers() {
+  // The withdrawal has to be seen before the turns are read, by a worker whose turn begins after that. It has the same
+  // fence between the end of a turn and its next look at the cache.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   for (const WorkerView& w : setup_.workers) {
     if (!w.turns) continue;
     uint64_t before = w.turns();
