@@ -245,7 +245,25 @@ void ProxyControl::on_lease(const Note& note, Instant now) {
 // ---- directory ----
 
 void ProxyControl::on_message(NodeId from, Bytes message, Instant now) {
+  forget_negative(message);
   if (!querier_->on_message(from, message, now)) node_->on_message(from, message, now);
+}
+
+// An insert that passes here, to be coordinated, relayed or stored, ends what this proxy believed of an unknown
+// session.
+void ProxyControl::forget_negative(Bytes message) {
+  if (message.empty() || setup_.cache->stats().negative == 0) return;
+  if (message[0] != type_of<Insert>() && message[0] != type_of<Place>() && message[0] != type_of<Held>()) return;
+  auto m = decode(message);
+  if (!m) return;
+  if (auto* insert = std::get_if<Insert>(&m->body)) {
+    if (auto* group = find_group(insert->id.group()))
+      setup_.cache->remove_negative(session_key(insert->id, group->secret));
+  } else if (auto* place = std::get_if<Place>(&m->body)) {
+    setup_.cache->remove_negative(place->record.key);
+  } else if (auto* held = std::get_if<Held>(&m->body)) {
+    setup_.cache->remove_negative(held->key);
+  }
 }
 
 // Runs until the machines have nothing more to say: what goes to this node itself comes back at once.
@@ -351,7 +369,7 @@ void ProxyControl::request(const MessageBody& body, OperatorAnswer on_answer, In
   uint32_t request = next_request_++;
   requests_[request] = {std::move(on_answer), now + kRequestLife};
   auto message = encode({.request = request, .origin = NodeId::op(), .view = setup_.view.id()}, body);
-  node_->on_message(NodeId::op(), message, now);
+  on_message(NodeId::op(), message, now);
   pump(now);
 }
 

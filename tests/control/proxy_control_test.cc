@@ -108,6 +108,35 @@ TEST_F(ProxyControlTest, AnUnknownSessionBecomesANegativeEntry) {
   EXPECT_FALSE(w_.cache().find(key(), w_.now)) << "a reply has passed";
 }
 
+TEST_F(ProxyControlTest, AnInsertThatPassesEndsANegativeEntry) {
+  const Record record{.key = key(), .group = kWebGroup, .member = kM2, .owner = NodeId::member(kM2)};
+  const NodeId other = NodeId::proxy(ProxyId{2});
+  const MessageHeader header{.request = 1, .origin = other};
+  struct Row {
+    const char* name;
+    std::vector<uint8_t> message;
+    bool stays;
+  };
+  const Insert insert{.id = *parse_session_text(kSession), .member = kM2, .version = {0, 1, 1}, .lifetime_ms = 60'000};
+  for (const Row& row : {Row{"insert", encode({.request = 1, .origin = NodeId::member(kM2)}, insert), false},
+                         Row{"place", encode(header, Place{record, false}), false},
+                         Row{"held", encode(header, Held{key(), {1, 1, 1}, NodeId::member(kM2), std::nullopt}), false},
+                         Row{"another's question", encode(header, Query{key(), kWebGroup}), true}}) {
+    SCOPED_TRACE(row.name);
+    make_control({{ProxyId{1}, "a"}});
+    ASSERT_FALSE(row.message.empty());
+    w_.cache().remove_negative(key());
+    ask();
+    ASSERT_TRUE(w_.cache().find(key(), w_.now));
+    Note n{.kind = Note::Kind::message, .sender = other};
+    n.envelope.sender = other;
+    n.envelope.payload = row.message;
+    note(n);
+    auto e = w_.cache().find(key(), w_.now);
+    EXPECT_EQ(row.stays, e && e->target == CacheTarget::negative);
+  }
+}
+
 TEST_F(ProxyControlTest, AMappingBecomesALease) {
   insert(kM2);
   ask();
