@@ -2,6 +2,8 @@
 // The member agent without sockets: what reaches the kernel, what leaves it, and through whom.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/agent/agent_world.h"
 
 namespace statecast::test {
@@ -142,6 +144,40 @@ TEST(AgentCore, StraysAreAnsweredAtALimitedRate) {
   for (int i = 0; i < 3'000; ++i) w.from_client(1, client_ack(40'000, 10));
   EXPECT_EQ(w.replies.size(), 1'000u);
   EXPECT_EQ(w.count(AgentCounter::client_stray_limited), 2'000u);
+}
+
+// A UDP session does not outlive the agent, its mapping does. The directory says that it is ours: nobody else removes
+// it.
+TEST(AgentCore, AMappingWithoutSessionIsRemovedAtOnceAndOnce) {
+  AgentWorld w;
+  w.connect();
+  auto removals = [&] {
+    return std::count_if(w.messages.begin(), w.messages.end(),
+                         [](const Message& m) { return std::holds_alternative<Remove>(m.body); });
+  };
+  w.from_client(1, client_udp());
+  EXPECT_EQ(removals(), 0) << "a proxy may be wrong; the directory is asked first";
+  for (int i = 0; i < 10; ++i) w.from_client(2, client_udp(), {.forwarded = true});
+  ASSERT_EQ(removals(), 1);
+  for (const Message& m : w.messages)
+    if (auto* r = std::get_if<Remove>(&m.body)) {
+      EXPECT_EQ(r->id, udp_session());
+      EXPECT_EQ(r->version.incarnation, 4u);
+    }
+  for (uint16_t port = 1; port <= 2'000; ++port) w.from_client(2, client_udp(port), {.forwarded = true});
+  EXPECT_EQ(w.count(AgentCounter::session_unknown_removed), 100u) << "at a limited rate";
+  EXPECT_EQ(w.count(AgentCounter::session_unknown_limited), 1'901u);
+}
+
+TEST(AgentCore, ForwardedPacketsOfLiveSessionsRemoveNothing) {
+  AgentWorld w;
+  w.connect();
+  w.handshake(1);
+  w.from_client(1, syn(40'001));
+  w.from_kernel(syn_ack(40'001));
+  w.from_client(2, client_ack(40'000, 10), {.forwarded = true});
+  w.from_client(2, ip4(kClient, kServer).tcp(40'001, 443, kAck, 7, 7).build(), {.forwarded = true});
+  EXPECT_EQ(w.count(AgentCounter::session_unknown_removed), 0u);
 }
 
 TEST(AgentCore, ResetsAndUnreachablesForWhatIsNotOursStay) {

@@ -17,10 +17,11 @@ namespace {
 constexpr Duration kHeardWithin = 1s;         // a proxy unheard for longer is gone (design, "Members")
 constexpr Duration kUnverifiedEvery = 100ms;  // hellos that unverified datagrams may start
 constexpr double kNotMinePerSecond = 10'000;  // strays sent back
-constexpr double kNotMineBurst = 1'000;
-constexpr size_t kClientsMax = 65'536;   // stateless clients remembered
-constexpr size_t kFragmentsMax = 4'096;  // datagrams under way in fragments
-constexpr uint8_t kDataStream = 0;       // of our envelopes; the last stream is PeerTable's own
+constexpr double kRemovePerSecond = 1'000;    // mappings without a socket
+constexpr size_t kClientsMax = 65'536;        // stateless clients remembered
+constexpr size_t kFragmentsMax = 4'096;       // datagrams under way in fragments
+constexpr size_t kRemovedMax = 4'096;         // mappings without a socket, being removed
+constexpr uint8_t kDataStream = 0;            // of our envelopes; the last stream is PeerTable's own
 
 std::vector<SessionRule> session_rules(const GroupConfig& g) {
   if (g.rules.empty()) {
@@ -103,8 +104,9 @@ AgentCore::AgentCore(AgentOptions options, Instant now)
       now_(now),
       clients_(kClientsMax, options.hash_key),
       fragments_(kFragmentsMax, options.hash_key),
-      not_mine_tokens_(kNotMineBurst),
-      not_mine_filled_(now) {
+      removed_(kRemovedMax, options.hash_key),
+      remove_(kRemovePerSecond),
+      not_mine_(kNotMinePerSecond) {
   for (const GroupConfig& g : config_.groups) {
     auto rules = session_rules(g);
     groups_.push_back({&g, rules, SessionRules(rules)});
@@ -245,14 +247,14 @@ void AgentCore::admit(const ClientPacket& in, Instant now) {
 }
 
 // Not ours, so not the kernel's either. The proxy that believed otherwise drops its entry and asks the directory; the
-// packet goes back with the news, so that it is not lost.
+// packet goes back with the news, so that it is not lost. One that comes `forwarded` has been there: the directory says
+// that the session is ours.
 void AgentCore::stray(const ClientPacket& in, Instant now) {
-  if (in.envelope.options.forwarded) return counters_.add(AgentCounter::client_stray_forwarded);
-  double elapsed = std::chrono::duration<double>(now - not_mine_filled_).count();
-  not_mine_tokens_ = std::min(kNotMineBurst, not_mine_tokens_ + elapsed * kNotMinePerSecond);
-  not_mine_filled_ = now;
-  if (not_mine_tokens_ < 1) return counters_.add(AgentCounter::client_stray_limited);
-  not_mine_tokens_ -= 1;
+  if (in.envelope.options.forwarded) {
+    counters_.add(AgentCounter::client_stray_forwarded);
+    return remove_unknown(in.id, now);
+  }
+  if (!not_mine_.take(now)) return counters_.add(AgentCounter::client_stray_limited);
   EnvelopeOptions options;
   options.not_mine = Version{};  // nothing is known of it here
   counters_.add(AgentCounter::client_stray_not_mine);

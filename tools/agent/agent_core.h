@@ -3,9 +3,14 @@
 // table and time go in; datagrams, packets, and what else is to be done come out.
 //
 //   AgentCore core(options, now);
-//   core.on_sockets(table, taken_at, now);                    // once before anything else: sessions of before a
-//   restart core.on_tunnel_datagram(bytes, from, now);  core.on_tun_packet(packet, now); for (const AgentOutput& o :
-//   core.take_outputs(now)) carry_out(o);      // once per burst wake_at(core.next_deadline());
+//   core.on_sockets(table, taken_at, now);  // once before anything else: sessions of before a restart
+//
+//   core.on_tunnel_datagram(bytes, from, now);
+//   core.on_tun_packet(packet, now);
+//
+//   for (const AgentOutput& o : core.take_outputs(now)) carry_out(o);  // once per burst
+//
+//   wake_at(core.next_deadline());
 //
 // agent_core.cc tells the packets' story; agent_ownership.cc what the directory, the kernel's table and the operator
 // say about sessions. Threads: one (counters() may be read by any). Ownership: owns its peers, directory client and
@@ -21,6 +26,7 @@
 #include "config/config.h"
 #include "dataplane/envelope/peers.h"
 #include "dataplane/session/rules.h"
+#include "dataplane/worker/token_bucket.h"
 #include "directory/owner.h"
 #include "tools/agent/agent_counters.h"
 #include "tools/agent/agent_outputs.h"
@@ -151,6 +157,7 @@ class AgentCore {
   void on_session_due(const SessionId& id, Instant now);
   void establish(MemberSession& s, Instant now);
   void close(MemberSession& s, Instant now);
+  void remove_unknown(const SessionId& id, Instant now);
   void insert_udp(MemberSession& s, Bytes first_reply, Instant now);
   void destroy_socket(const SessionId& id);
   bool enforce(const SessionId& id, Duration duration, Instant now);
@@ -174,10 +181,10 @@ class AgentCore {
   std::deque<AgentEvent> events_;
   RecentMap<IpAddress, ProxyId> clients_;    // stateless: the last proxy that brought something of this client
   RecentMap<SessionId, ProxyId> fragments_;  // datagrams whose first fragment has passed, by direction
+  RecentMap<SessionId, Instant> removed_;    // mappings without a socket: when they were removed last
   std::deque<SessionId> restored_;           // to be inserted
   bool has_sockets_ = false;                 // the first socket table has been read
-  double not_mine_tokens_;
-  Instant not_mine_filled_;
+  TokenBucket remove_, not_mine_;
   Instant unverified_at_{};  // when the next unverified datagram may start a hello
 };
 

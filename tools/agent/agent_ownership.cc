@@ -14,6 +14,7 @@ namespace {
 
 // A socket may be younger than the table that does not list it.
 constexpr Duration kTableLag = 100ms;
+constexpr Duration kRemoveAgain = 1s;  // a mapping without a socket that still stands
 constexpr size_t kRestoreBatchSize = 256;
 
 }  // namespace
@@ -137,6 +138,19 @@ void AgentCore::close(MemberSession& s, Instant now) {
   timers_.after_close(s, now);
   counters_.add(AgentCounter::session_closed);
   owner_.close(s.id, now);
+}
+
+// An agent told of a mapping for which it has no socket removes it at once (design, "Ownership and versions"): what a
+// restart does not restore is UDP, whose packets would come here and end until the mapping does. The next one is taken
+// as that of a new session.
+void AgentCore::remove_unknown(const SessionId& id, Instant now) {
+  if (sessions_.find(id) || owner_.owns(id)) return;
+  const Instant* last = removed_.find(id);
+  if (last && now - *last < kRemoveAgain) return;
+  if (!remove_.take(now)) return counters_.add(AgentCounter::session_unknown_limited);
+  removed_.put(id, now);
+  counters_.add(AgentCounter::session_unknown_removed);
+  owner_.remove(id, now);
 }
 
 void AgentCore::insert_udp(MemberSession& s, Bytes first_reply, Instant now) {
