@@ -5,6 +5,8 @@
 
 #include <rte_ether.h>
 
+#include <cstring>
+
 #include "dataplane/packet/icmp.h"
 #include "dataplane/packet/neighbour.h"
 #include "dataplane/worker/answers.h"
@@ -118,16 +120,33 @@ void parse_packets(Burst& b) {
   }
 }
 
+namespace {
+
+// A port in promiscuous mode (net_af_packet's always is) also shows what a switch floods to everybody. What this proxy
+// takes for itself must be addressed to the port; only neighbour frames, and what is left to the kernel, may go to a
+// group of stations.
+bool is_for_station(const Burst& b, unsigned i, const PortLayout& port) {
+  return std::memcmp(b.frame(i).data(), port.mac.raw.data(), port.mac.raw.size()) == 0;
+}
+bool is_for_many(const Burst& b, unsigned i) {
+  return (b.frame(i)[0] & 1) != 0;
+}
+
+}  // namespace
+
 void find_groups(Burst& b, const Snapshot& s) {
   const Layout& layout = *s.layout;
   for (unsigned i = 0; i < b.count; ++i) {
+    if (b.verdict[i] == Verdict::drop) continue;  // else at least the Ethernet header is there
+    // Offline there are no ports, and every way in is allowed.
+    const PortLayout* port = b.port[i] < layout.ports.size() ? &layout.ports[b.port[i]] : nullptr;
+    bool to_station = !port || is_for_station(b, i, *port);
+    if (!to_station && !is_for_many(b, i)) b.drop(i, Counter::group_drop_not_for_us);
     if (!b.pending(i)) continue;
     const ParsedPacket& p = b.parsed[i];
     IpAddress to = destination_of(b.frame(i), p);
     bool icmp = p.protocol == Protocol::icmp || p.protocol == Protocol::icmp6;
     bool echo = is_echo_request(p);
-    // Offline there are no ports, and every way in is allowed.
-    const PortLayout* port = b.port[i] < layout.ports.size() ? &layout.ports[b.port[i]] : nullptr;
 
     b.group[i] = layout.group_table.find(to);
     if (b.group[i] != kNoGroup) {
@@ -155,6 +174,7 @@ void find_groups(Burst& b, const Snapshot& s) {
     } else {
       b.decide(i, Verdict::to_kernel, Counter::group_kernel_not_ours);
     }
+    if (b.pending(i) && !to_station) b.drop(i, Counter::group_drop_not_for_us);
   }
 }
 

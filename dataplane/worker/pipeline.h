@@ -63,7 +63,8 @@ void rerun_pipeline(Burst& b, const Snapshot& s, PipelineState& state, Instant n
 //    What is not IP is decided here: ARP goes to the control thread.
 void parse_packets(Burst& b);
 
-// 2. Reads: parsed, port. Writes: group, way. Drops: wrong port, ICMP that is no error and no echo request.
+// 2. Reads: parsed, port. Writes: group, way. Drops: frames to another station, wrong port, ICMP that is no error and
+// no echo request.
 //    Decides: neighbour discovery to the control thread, what is not ours to the kernel.
 void find_groups(Burst& b, const Snapshot& s);
 

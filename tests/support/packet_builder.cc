@@ -333,8 +333,8 @@ Packet PacketBuilder::build() const {
   return p;
 }
 
-PacketBuilder eth() {
-  return PacketBuilder().eth();
+PacketBuilder eth(std::string_view source, std::string_view destination) {
+  return PacketBuilder().eth(source, destination);
 }
 PacketBuilder ip4(std::string_view source, std::string_view destination) {
   return PacketBuilder().ip4(source, destination);

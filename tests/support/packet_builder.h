@@ -113,7 +113,7 @@ class PacketBuilder {
   std::optional<size_t> cut_to_;
 };
 
-PacketBuilder eth();
+PacketBuilder eth(std::string_view source = kTestSourceMac, std::string_view destination = kTestDestinationMac);
 PacketBuilder ip4(std::string_view source, std::string_view destination);
 PacketBuilder ip6(std::string_view source, std::string_view destination);
 

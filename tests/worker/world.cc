@@ -161,7 +161,12 @@ void World::put(const std::string& session, CacheEntry entry) {
 
 In World::envelope_frame(MemberId m, const Packet& envelope) {
   Endpoint from = endpoint(m);
-  return {eth().ip(from.address, ip("10.2.0.1")).udp(from.port.value, 6081).payload(envelope).build(), kUnder};
+  return {eth(kTestSourceMac, kToUnder)
+              .ip(from.address, ip("10.2.0.1"))
+              .udp(from.port.value, 6081)
+              .payload(envelope)
+              .build(),
+          kUnder};
 }
 
 In World::from_member(MemberId m, GroupId group, const Packet& inner, const EnvelopeOptions& options) {

@@ -31,7 +31,8 @@ namespace statecast::test {
 inline constexpr uint16_t kWan = 0, kUnder = 1;
 inline constexpr MemberId kM1{1}, kM2{2}, kM3{3};  // m3 is unknown to every group
 inline const MacAddress kGatewayMac{{2, 0, 0, 0, 0, 0x0a}};
-inline const MacAddress kWanMac{{2, 0, 0, 0, 0, 1}}, kUnderMac{{2, 0, 0, 0, 0, 2}};
+inline const MacAddress kWanMac{{2, 0, 0, 0, 0, 2}}, kUnderMac{{2, 0, 0, 0, 0, 3}};  // wan: where eth() sends
+inline constexpr char kToUnder[] = "02:00:00:00:00:03";
 
 struct In {
   Packet frame;
