@@ -14,7 +14,7 @@
 //   |     Boot (random per start of the sender)                     |
 //   |   Stream      |  Key epoch    |     Timestamp, us since boot, |
 //   |     48 bits                                                   |
-//   |     Sequence, 64 bits, per (sender, stream, keys), from 1     |
+//   |     Sequence, 64 bits, per (stream, receiver), from 1 each boot|
 //   |                                                               |
 //   |     Tag: SipHash-2-4-128                                      |
 //   |     ... 16 bytes                                              |

@@ -23,17 +23,20 @@
 // checked against it. Of confirms only one whose answer is younger than all before counts: a recorded one brings
 // nothing back.
 //
-//   hello (0x01)                             answer (0x02)                      confirm (0x03)
-//   0   type                                 type                               type
-//   1   epoch I                              epoch R                            epoch I
-//   2   zero                                 epoch I                            epoch R
-//   3   zero                                 zero                               zero
-//   4   salt I (16)                          salt I (16)                        salt I (16)
-//   20  echo: newest timestamp heard (6)     salt R (16)                        salt R (16)
-//   26  echo: its boot (4), zero (18)
-//   36                                       zero (8)                           issued: timestamp of the answer (6),
-//   zero (2) 44  zero                                 zero (4)                           boot of the answer (4) All 48
-//   bytes long, so that an answer is never larger than what caused it.
+//   hello (0x01)                         answer (0x02)       confirm (0x03)
+//   0   type                             type                type
+//   1   epoch I                          epoch R             epoch I
+//   2   zero                             epoch I             epoch R
+//   3   zero                             zero                zero
+//   4   salt I (16)                      salt I (16)         salt I (16)
+//   20  echo: newest timestamp heard (6) salt R (16)         salt R (16)
+//   26  echo: its boot (4)               .                   .
+//   30  zero (18)                        .                   .
+//   36  .                                zero (12)           issued: timestamp of the answer (6)
+//   42  .                                .                   zero (2)
+//   44  .                                .                   boot of the answer (4)
+//
+// All are 48 bytes long, so that an answer is never larger than what caused it.
 //
 //   keep-alive (0x08), 16 bytes                       challenge (0x09), challenge echo (0x0a), 16 bytes
 //   0   type                                          type
