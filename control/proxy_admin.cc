@@ -306,9 +306,14 @@ void register_proxy_commands(AdminServer& server, ProxyControl& control) {
     insert.state = RecordState::established;
     insert.member = MemberId{r.at("member")};
     insert.lifetime_ms = r.value("lifetime_ms", 60'000u);
-    // The operator's puts are ordered by time: a later one is newer, also after a restart.
+    // Above the put that this node knows; else by the host's uptime, so that two puts through one proxy that is no
+    // replica are ordered too. Only there, after a restart of the host, may a put be refused as older.
+    Instant now = MonotonicClock::now();
     insert.version.incarnation = 1;
-    insert.version.counter = static_cast<uint64_t>(to_ms(MonotonicClock::now().time_since_epoch())) & 0xff'ffff'ffff;
+    insert.version.counter = static_cast<uint64_t>(to_ms(now.time_since_epoch()));
+    if (auto known = control.node().find(n.key, now); known && known->owner.is_op() && !is_tombstone(known->state))
+      insert.version.counter = std::max(insert.version.counter, known->version.counter + 1);
+    insert.version.counter &= 0xff'ffff'ffff;
     control.request(insert, answer_insert(std::move(reply)), MonotonicClock::now());
   });
   with_session("directory.remove", [&control](const Json&, const Named& n, AdminReply reply) {
