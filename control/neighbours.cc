@@ -39,7 +39,10 @@ std::optional<IpAddress> Neighbours::source_for(uint16_t port, const IpAddress& 
 void Neighbours::want(uint16_t port, const IpAddress& address, Keep keep, Instant now) {
   auto at = entries_.find(address);
   if (at == entries_.end()) {
-    if (entries_.size() >= kNeighboursMax && keep == Keep::briefly) return;
+    if (entries_.size() >= kNeighboursMax && keep == Keep::briefly) {
+      ++losses_.addresses;
+      return;
+    }
     at = entries_.emplace(address, Entry{.port = port, .keep = keep}).first;
     ask(address, at->second, now);
   } else if (keep == Keep::always) {
@@ -152,7 +155,11 @@ void Neighbours::on_discovery(uint16_t port, Bytes frame, const ParsedPacket& p,
 }
 
 void Neighbours::queue(uint16_t port, Bytes frame) {
-  if (frame.empty() || out_.size() >= kOutMax) return;
+  if (frame.empty()) return;
+  if (out_.size() >= kOutMax) {
+    ++losses_.frames;
+    return;
+  }
   out_.push_back({port, {frame.begin(), frame.end()}});
 }
 

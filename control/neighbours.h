@@ -52,6 +52,11 @@ class Neighbours {
   std::unordered_map<IpAddress, NextHop> known() const;
   // True once after something in known() changed.
   bool take_changed() { return std::exchange(changed_, false); }
+  struct Losses {
+    uint64_t addresses = 0;  // not looked for: the table was full
+    uint64_t frames = 0;     // not sent: too many waited
+  };
+  const Losses& losses() const { return losses_; }
 
  private:
   struct Entry {
@@ -76,6 +81,7 @@ class Neighbours {
   std::unordered_map<IpAddress, Entry> entries_;
   std::deque<Frame> out_;
   bool changed_ = false;
+  Losses losses_;
 };
 
 }  // namespace statecast

@@ -20,6 +20,8 @@ namespace statecast {
 namespace {
 
 constexpr Duration kTick = 50ms, kMetrics = 100ms, kRequestLife = 60s, kUnavailableMax = 1s, kAskAgain = 1s;
+constexpr Duration kEchoAheadMax = 100ms;  // as the querier has it
+
 constexpr size_t kNotesPerStep = 256, kWaitingMax = 64, kLoopbackMax = 100'000;
 constexpr long kFenceNapNs = 10'000;
 
@@ -226,19 +228,20 @@ void ProxyControl::on_lease(const Note& note, Instant now) {
   if (!note.envelope.options.lease) return;
   const LeaseInstruction& lease = *note.envelope.options.lease;
   const Group* group = find_group(note.group);
-  if (!group || lease.echo.boot != setup_.peers->boot()) return;
   uint64_t now_us = setup_.peers->timestamp_us(now);
-  if (lease.echo.timestamp_us > now_us) return;
+  // A worker may have stamped within this step, after `now`.
+  bool ahead = lease.echo.timestamp_us > now_us + static_cast<uint64_t>(kEchoAheadMax / 1us);
+  if (!group || lease.echo.boot != setup_.peers->boot() || ahead) return counters_.add(Counter::lease_refused);
   Duration length = std::min<Duration>(std::chrono::milliseconds(lease.lease_ms), group->lease_cap);
-  Instant granted = now - std::chrono::microseconds(now_us - lease.echo.timestamp_us);
+  Instant granted = now - std::chrono::microseconds(now_us - std::min(now_us, lease.echo.timestamp_us));
   CacheEntry e;
   e.member = note.sender.as_member();
   e.group = note.group;
   e.version = lease.version;
   e.ends = granted + length - safety_margin(length);
   e.bytes = lease.lease_bytes;
-  if (e.ends <= now) return;
-  setup_.cache->put(note.key, e, now);
+  if (e.ends <= now) return counters_.add(Counter::lease_over);
+  if (!setup_.cache->put(note.key, e, now)) counters_.add(Counter::lease_not_taken);
   for (const WorkerView& w : setup_.workers) w.link->resolved(note.key, true);
 }
 
@@ -355,7 +358,8 @@ void ProxyControl::wait_for_workers() {
 void ProxyControl::send(const DirectoryOutput& o, Instant) {
   if (o.message.empty()) return;
   if (o.to == self_) {
-    if (loopback_.size() < kLoopbackMax) loopback_.push_back(o);
+    if (loopback_.size() >= kLoopbackMax) return counters_.add(Counter::control_drop_loopback_full);
+    loopback_.push_back(o);
   } else if (o.to.is_op()) {
     answer_operator(o.message);
   } else {
@@ -386,7 +390,10 @@ void ProxyControl::send_datagrams(Instant now) {
   WorkerLink& link = *setup_.workers[0].link;
   auto try_to_send = [&](const PeerTable::Datagram& d) {
     auto via = via_underlay(*setup_.layout, d.at.address);
-    if (!via) return true;  // no way there: gone
+    if (!via) {
+      counters_.add(Counter::control_drop_no_route);
+      return true;
+    }
     auto hop = setup_.neighbours->find(via->address);
     if (!hop) {
       setup_.neighbours->want(via->port, via->address, Neighbours::Keep::briefly, now);
@@ -402,7 +409,10 @@ void ProxyControl::send_datagrams(Instant now) {
   }
   for (PeerTable::Datagram d; setup_.peers->next_output(d);) {
     if (try_to_send(d)) continue;
-    if (waiting_for_hop_.size() >= kWaitingMax) waiting_for_hop_.pop_front();  // hellos are repeated
+    if (waiting_for_hop_.size() >= kWaitingMax) {  // hellos are repeated
+      counters_.add(Counter::control_drop_hop_queue_full);
+      waiting_for_hop_.pop_front();
+    }
     waiting_for_hop_.push_back(d);
   }
 }
@@ -469,7 +479,7 @@ void ProxyControl::say_state(Instant now) {
 }
 
 uint64_t ProxyControl::counter(Counter c) const {
-  uint64_t sum = 0;
+  uint64_t sum = counters_.get(c);
   for (const WorkerView& w : setup_.workers) sum += (w.counters ? w.counters->get(c) : 0) + w.link->counters().get(c);
   return sum;
 }
@@ -503,11 +513,18 @@ void ProxyControl::collect_metrics(Instant now) {
           q.entries_refused);
   counted("querier.ignored.repeated.entries", "Such entries that had come before.", q.entries_repeated);
   counted("querier.taken.purges", "Entries withdrawn by the directory.", q.purges);
+  SessionCache::Stats cache = setup_.cache->stats();
+  counted("cache.evicted.entries", "Live entries that made room for others in a full session cache.", cache.evicted);
+  counted("cache.refused.no_room.entries", "Entries not taken because the session cache had no room.",
+          cache.insert_failed);
+  const Neighbours::Losses& lost = setup_.neighbours->losses();
+  counted("neighbours.refused.full.addresses", "Next hops not looked for because the table was full.", lost.addresses);
+  counted("neighbours.drop.queue_full.frames", "ARP and neighbour discovery not sent because too much waited.",
+          lost.frames);
   auto gauge = [&](const char* name, const char* help, double value) {
     all.push_back({metric_name(name), help, {}, value, false});
   };
   NodeStatus node = node_->status(now);
-  SessionCache::Stats cache = setup_.cache->stats();
   const Snapshot& s = setup_.board->newest();
   double reachable = 0, heard = 0;
   for (size_t i = 0; i < s.peers.size(); ++i) {

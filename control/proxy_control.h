@@ -122,6 +122,7 @@ class ProxyControl {
   Instant started_;
   std::unique_ptr<Node> node_;
   std::unique_ptr<Querier> querier_;
+  Counters counters_;                     // of this thread
   std::deque<DirectoryOutput> loopback_;  // from this node to itself
   std::deque<PeerTable::Datagram> waiting_for_hop_;
   std::unordered_map<uint32_t, Request> requests_;

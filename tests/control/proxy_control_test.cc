@@ -232,16 +232,20 @@ TEST_F(ProxyControlTest, AMembersLeaseCountsFromTheStampThatItEchoes) {
     Stamp echo;
     uint32_t lease_ms;
     bool taken;
+    Counter refused = Counter::count;
   };
   uint64_t us = w_.proxy().timestamp_us(w_.now);
-  for (const Row& row : {Row{"another boot", {w_.proxy().boot() + 1, us}, 5000, false},
-                         Row{"from the future", {w_.proxy().boot(), us + 60'000'000}, 5000, false},
-                         Row{"over already", {w_.proxy().boot(), us - 100}, 1, false},
-                         Row{"right", {w_.proxy().boot(), us}, 5000, true}}) {
+  for (const Row& row :
+       {Row{"another boot", {w_.proxy().boot() + 1, us}, 5000, false, Counter::lease_refused},
+        Row{"from the future", {w_.proxy().boot(), us + 60'000'000}, 5000, false, Counter::lease_refused},
+        Row{"over already", {w_.proxy().boot(), us - 100}, 1, false, Counter::lease_over},
+        Row{"right, stamped within this step", {w_.proxy().boot(), us + 50'000}, 5000, true}}) {
+    make_control({{ProxyId{1}, "a"}});
     SCOPED_TRACE(row.name);
     note(from_member(Note::Kind::lease, kM1, {.lease = LeaseInstruction{{0, 1, 0}, row.lease_ms, 1000, row.echo}}));
     auto e = w_.cache().find(key(), w_.now);
     ASSERT_EQ(row.taken, e.has_value());
+    if (!row.taken) { EXPECT_EQ(1u, control_->counter(row.refused)); }
     if (e) {
       EXPECT_EQ(kM1, e->member);
       EXPECT_LE(e->ends, w_.now + 5s - safety_margin(5s));
