@@ -125,10 +125,11 @@ const Table<GroupConfig>& group_table() {
          .audience = operators,
          .sentence = "What becomes of a packet whose session the directory does not know: `drop`; `stateless`: to "
                      "a member chosen by source address; `admit`: it starts a session (UDP)."}));
-    t.add(scalar("admit_per_second", &GroupConfig::admit_per_second, number_value<uint32_t>(1, 100'000'000),
-                 {.reload = live,
-                  .audience = tuning,
-                  .sentence = "Most sessions that `unknown: admit` starts per second and proxy."}));
+    t.add(scalar(
+        "admit_per_second", &GroupConfig::admit_per_second, number_value<uint32_t>(1, 100'000'000),
+        {.reload = live,
+         .audience = tuning,
+         .sentence = "Most packets of unknown sessions that `unknown: admit` lets through per second and proxy."}));
     t.add(scalar("partition", &GroupConfig::partition,
                  choice_value<Partition>({{Partition::safe, "safe"}, {Partition::available, "available"}}),
                  {.reload = live,
@@ -232,7 +233,9 @@ const Table<PortConfig>& port_table() {
          .sentence =
              "Answer ARP and neighbour discovery for the port's own addresses; `false` where the kernel does."}));
     t.add(scalar("mtu", &PortConfig::mtu, number_value<uint16_t>(1280, 9600),
-                 {.reload = init, .audience = operators, .sentence = "Largest IP packet of the link."}));
+                 {.reload = init,
+                  .audience = operators,
+                  .sentence = "Largest IP packet of the link; at least 1500 where the role is `underlay` or `both`."}));
     return t;
   }();
   return table;

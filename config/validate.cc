@@ -14,6 +14,8 @@ namespace {
 
 using Step = Loading::Step;
 
+constexpr uint16_t kUnderlayMtuMin = 1500;  // the inner MTU is this less the envelope, for every proxy and agent alike
+
 bool is_unicast(const IpAddress& a) {
   if (a.is_v4()) return a.raw[0] != 0 && a.raw[0] != 127 && a.raw[0] < 224;
   static const IpAddress kLoopback = *IpAddress::parse("::1"), kAny = *IpAddress::parse("::");
@@ -182,6 +184,12 @@ void ports(Loading& l, const YamlNode& tree, const ProxyConfig& c) {
     Step index(l, i);
     const YamlNode& node = at(list, i);
     port(l, node, c.ports[i]);
+    if (c.ports[i].role != PortConfig::Role::anycast && c.ports[i].mtu < kUnderlayMtuMin) {
+      Step mtu(l, "mtu");
+      l.error(at(node, "mtu"),
+              std::to_string(c.ports[i].mtu) +
+                  " is too small for the underlay: full envelopes are 1500 bytes; expected at least 1500");
+    }
     for (size_t a = 0; a < c.ports[i].addresses.size(); ++a) {
       const IpAddress& address = c.ports[i].addresses[a].address;
       auto [it, is_new] = owners.try_emplace(address, i);

@@ -44,6 +44,7 @@ void answer_echo(Burst& b, PipelineState& state, Instant now) {
 }
 
 void answer_too_big(Burst& b, unsigned i, size_t mtu, PipelineState& state, Instant now) {
+  if (!must_not_fragment(b.frame(i), b.parsed[i])) return b.drop(i, Counter::encap_drop_may_fragment);
   std::array<uint8_t, kIcmpErrorMax> error;
   size_t n = state.too_big.take(now) ? write_too_big(b.frame(i), b.parsed[i], static_cast<uint16_t>(mtu), error) : 0;
   if (n == 0 || !replace(b.packet[i], 0, Bytes(error).first(n))) return b.drop(i, Counter::encap_drop_mtu_exceeded);

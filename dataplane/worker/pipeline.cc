@@ -27,7 +27,8 @@ constexpr double kUnverifiedPerSecond = 10;  // enough to notice a peer's restar
 Counter parse_counter(ParseResult r) {
   switch (r) {
     case ParseResult::ok:
-    case ParseResult::not_ip: break;
+    case ParseResult::not_ip:
+    case ParseResult::bad_l4_checksum: break;  // the latter only where ParseChecks asks; the packet path does not
     case ParseResult::truncated_l2: return Counter::parse_drop_truncated_l2;
     case ParseResult::truncated_l3: return Counter::parse_drop_truncated_l3;
     case ParseResult::bad_ip_version: return Counter::parse_drop_bad_ip_version;
@@ -38,7 +39,6 @@ Counter parse_counter(ParseResult r) {
     case ParseResult::bad_fragment: return Counter::parse_drop_bad_fragment;
     case ParseResult::truncated_l4: return Counter::parse_drop_truncated_l4;
     case ParseResult::bad_l4_length: return Counter::parse_drop_bad_l4_length;
-    case ParseResult::bad_l4_checksum: return Counter::parse_drop_bad_l4_checksum;
     case ParseResult::bad_l4_flags: return Counter::parse_drop_bad_l4_flags;
     case ParseResult::bad_port: return Counter::parse_drop_bad_port;
     case ParseResult::bad_address: return Counter::parse_drop_bad_address;
@@ -260,6 +260,16 @@ void select_stateless(Burst& b, unsigned i, const Snapshot& s) {
   select(b, i, s, source_hash(s.layout->groups[b.group[i]], client), Counter::resolve_forward_stateless);
 }
 
+// What the group's rules call stateless has no session, so there is nothing to ask or to lease. A packet that a member
+// handed back goes on marked `forwarded`, or two members could pass it to and fro.
+void resolve_stateless(Burst& b, unsigned i, const Snapshot& s) {
+  if (b.with_lease[i]) return b.drop(i, Counter::open_drop_lease_stateless);
+  b.forwarded[i] = b.forwarded[i] || b.not_mine[i] || b.hand_to[i].value != 0;
+  if (b.hand_to[i].value == 0) return select_stateless(b, i, s);
+  b.member[i] = b.hand_to[i];
+  b.decide(i, Verdict::forward, Counter::resolve_forward_handed_over);
+}
+
 // The group's answer to a session that the directory confirmed not to know.
 void answer_unknown(Burst& b, unsigned i, const Snapshot& s, PipelineState& state, Instant now) {
   switch (s.layout->groups[b.group[i]].unknown) {
@@ -323,7 +333,7 @@ void resolve(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
   unsigned n = 0;
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.way[i] == Way::client && b.pending(i) && b.packet_class[i] == PacketClass::stateless)
-      select_stateless(b, i, s);
+      resolve_stateless(b, i, s);
     if (b.way[i] == Way::client && b.pending(i) && !b.has_key[i]) b.drop(i, Counter::classify_drop_no_rule);
     if (!b.has_key[i] || (b.way[i] == Way::client && !b.pending(i))) continue;
     bool pays = b.way[i] == Way::client && b.hand_to[i].value == 0 && !b.not_mine[i] && !b.with_lease[i];

@@ -177,6 +177,9 @@ TEST(ConfigErrors, AcrossValues) {
            "f:4:3: ports: no port has the role underlay or both: envelopes could not travel\n"
            "f:10:22: proxies[0].address: 10.0.0.1 is this proxy's own address, but no port with the role underlay or "
            "both has it"},
+          {"underlay too small", "device:", "mtu: 1499\n    device:",
+           "f:5:10: ports[0].mtu: 1499 is too small for the underlay: full envelopes are 1500 bytes; expected at least "
+           "1500"},
           {"no anycast", "device:", "role: underlay\n    device:",
            "f:4:3: ports: no port has the role anycast or both: clients could not be served"},
           {"port without address", "[10.0.0.1/24, \"2001:db8::1/64\"]", "[]",

@@ -96,6 +96,23 @@ TEST(ReturnPath, Rows) {
   }
 }
 
+TEST(ReturnPath, StatelessPacketsDoNotCircle) {
+  World w;
+  GroupId plain{20};
+  Packet inner = from_client("203.0.113.20");
+  auto out = w.run({w.from_member(kM1, plain, inner, {.not_mine = Version{}}),
+                    w.from_member(kM1, plain, inner, {.forward_to = kM1}),
+                    w.from_member(kM1, plain, inner, {.lease = LeaseInstruction{{0, 1, 0}, 5000, 1000, {77, 1}}})});
+  EXPECT_STREQ(counter_name(Counter::resolve_forward_stateless), counter_name(out[0].reason));
+  EXPECT_STREQ(counter_name(Counter::resolve_forward_handed_over), counter_name(out[1].reason));
+  EXPECT_STREQ(counter_name(Counter::open_drop_lease_stateless), counter_name(out[2].reason));
+  for (int i : {0, 1}) {
+    Envelope e;
+    ASSERT_EQ(OpenResult::ok, w.open_at(kM1, out[i].output, e));
+    EXPECT_TRUE(e.options.forwarded) << i;
+  }
+}
+
 TEST(ReturnPath, ReplyLeavesBareAndUntouched) {
   World w;
   auto out = w.run({w.from_member(kM1, kWebGroup, reply())});
