@@ -223,7 +223,8 @@ void ProxyControl::on_not_mine(const Note& note, Instant now) {
 }
 
 // A lease from the member itself (an admitted session's first): counts from the stamp of ours that it echoes, and only
-// from the present boot.
+// from the present boot. It stands below all that the directory grants (term 0), so a member takes no session from
+// another one with it and lifts no tombstone.
 void ProxyControl::on_lease(const Note& note, Instant now) {
   if (!note.envelope.options.lease) return;
   const LeaseInstruction& lease = *note.envelope.options.lease;
@@ -232,6 +233,10 @@ void ProxyControl::on_lease(const Note& note, Instant now) {
   // A worker may have stamped within this step, after `now`.
   bool ahead = lease.echo.timestamp_us > now_us + static_cast<uint64_t>(kEchoAheadMax / 1us);
   if (!group || lease.echo.boot != setup_.peers->boot() || ahead) return counters_.add(Counter::lease_refused);
+  auto known = setup_.cache->find(note.key, now);
+  bool others = known && (known->target == CacheTarget::drop ||
+                          (known->target == CacheTarget::member && NodeId::member(known->member) != note.sender));
+  if (lease.version.term != 0 || others) return counters_.add(Counter::lease_not_members);
   Duration length = std::min<Duration>(std::chrono::milliseconds(lease.lease_ms), group->lease_cap);
   Instant granted = now - std::chrono::microseconds(now_us - std::min(now_us, lease.echo.timestamp_us));
   CacheEntry e;

@@ -254,6 +254,31 @@ TEST_F(ProxyControlTest, AMembersLeaseCountsFromTheStampThatItEchoes) {
   }
 }
 
+TEST_F(ProxyControlTest, AMembersLeaseTakesNothingFromOthers) {
+  struct Row {
+    const char* name;
+    CacheEntry there;
+    uint16_t term;
+  };
+  for (const Row& row : {Row{"of another member", {.member = kM2, .version = {0, 1, 0}}, 0},
+                         Row{"a tombstone", {.target = CacheTarget::drop, .version = {1, 1, 1}}, 0},
+                         Row{"with a term", {.target = CacheTarget::unavailable}, 9}}) {
+    SCOPED_TRACE(row.name);
+    make_control({{ProxyId{1}, "a"}});
+    w_.cache().remove_if_not_newer(key(), {}, w_.now);
+    w_.put(kSession, row.there);
+    Stamp echo{w_.proxy().boot(), w_.proxy().timestamp_us(w_.now)};
+    note(from_member(Note::Kind::lease, kM1, {.lease = LeaseInstruction{{row.term, 5, 0}, 5000, 1000, echo}}));
+    EXPECT_EQ(1u, control_->counter(Counter::lease_not_members));
+    auto e = w_.cache().find(key(), w_.now);
+    ASSERT_TRUE(e);
+    EXPECT_EQ(row.there.target, e->target);
+    EXPECT_EQ(row.there.member, e->member);
+    w_.cache().remove_if_not_newer(key(), {9, 9, 9}, w_.now);
+    w_.now += 11s;
+  }
+}
+
 TEST_F(ProxyControlTest, WhatIsUrgent) {
   MessageHeader h{.request = 1, .origin = NodeId::proxy(ProxyId{1})};
   EXPECT_TRUE(ProxyControl::is_urgent(encode(h, Ack{})));
