@@ -155,10 +155,13 @@ def test(agent, double, tmp, iperf_s):
 
     # Its revocation outlives the agent.
     stop(running)
-    spawn(MEMBER, agent, "--config", config)
+    running = spawn(MEMBER, agent, "--config", config)
     wait_for("hello", lambda: admin(admin_path, {"command": "status"})[0]["revocations"] == 1)
     rules = sh("ip", "-n", MEMBER, "rule", capture_output=True, text=True).stdout
     assert rules.count(SERVER) == 1, rules
+    # The device is deleted: the agent ends and says why.
+    sh("ip", "-n", MEMBER, "link", "del", "agent-g0")
+    assert running.wait(5) == 1, "an agent without its device ends"
     print("3 MB through the tunnel, restart, revocation: as they should be;", events)
 
 

@@ -47,6 +47,7 @@ Result<> AgentLoop::run() {
       return fail(Code::system, std::string("event loop: ") + std::strerror(errno));
   }
 
+  Result<> ended;
   for (bool running = true; running;) {
     Instant now = MonotonicClock::now();
     std::array<epoll_event, 4> events;
@@ -54,6 +55,13 @@ Result<> AgentLoop::run() {
                        timeout_ms(parts_.core.next_deadline(), now));
     for (int i = 0; i < n; ++i) {
       int fd = events[static_cast<size_t>(i)].data.fd;
+      bool broken = events[static_cast<size_t>(i)].events & (EPOLLERR | EPOLLHUP);
+      // The device was deleted by somebody: it will not come back, and would be reported for ever.
+      if (fd == parts_.tun.fd() && broken) {
+        ended = fail(Code::system, "the TUN device is gone: was it deleted?");
+        running = false;
+        break;
+      }
       if (fd == parts_.udp.fd())
         from_proxies();
       else if (fd == parts_.tun.fd())
@@ -69,7 +77,7 @@ Result<> AgentLoop::run() {
   }
   close(poller);
   close(signals);
-  return {};
+  return ended;
 }
 
 void AgentLoop::from_proxies() {
@@ -109,7 +117,7 @@ void AgentLoop::carry_out(Instant now) {
   if (size_t lost = parts_.udp.flush()) counters.add(AgentCounter::tunnel_tx_drop_socket_full, lost);
   if (size_t lost = parts_.tun.flush()) counters.add(AgentCounter::tun_drop_write, lost);
   parts_.commands.pass_events_on();
-  if (save) save_revocations();
+  if (save || (read && disk_failed_)) save_revocations();  // the table is read each second: so is this tried again
   if (read) read_sockets();
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/log.h"
 #include "control/admin.h"
 #include "control/metrics.h"
 #include "tools/agent/agent_admin.h"
@@ -41,18 +42,11 @@ bool underlay_is_v6(const AgentConfig& config) {
                      [](const auto& p) { return p.address.address.is_v6(); });
 }
 
-// "Any address" means any of the family that the proxies have; a socket of IPv6 takes both.
-Endpoint bind_address(const AgentConfig& config) {
-  Endpoint any4{*IpAddress::parse("0.0.0.0"), config.bind.port}, any6{*IpAddress::parse("::"), config.bind.port};
-  bool any = config.bind.address.is_none() || config.bind.address == any4.address;
-  return !any ? config.bind : underlay_is_v6(config) ? any6 : any4;
-}
-
 Result<> run(const std::string& config_path) {
   // What the files say.
   auto config = load_agent_config(config_path);
   if (!config) return fail(config.error());
-  spdlog::set_level(spdlog::level::from_str(config->log.level));
+  if (auto log = set_up_log("statecast-agent", config->log.level); !log) return fail(log.error().in("log.level"));
   auto key = read_node_key(config->node_key);
   if (!key) return fail(key.error().in("node_key"));
   if (key->member != config->id)
@@ -75,7 +69,7 @@ Result<> run(const std::string& config_path) {
                                 .table = kTableBase + config->id.value,
                                 .addresses = group_addresses(*config)});
   if (!tun) return fail(tun.error());
-  auto udp = UdpSocket::open(bind_address(*config));
+  auto udp = UdpSocket::open(config->bind);
   if (!udp) return fail(udp.error().in("bind"));
 
   // The core, with the sessions of before.
