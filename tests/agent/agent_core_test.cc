@@ -294,6 +294,32 @@ TEST(AgentCore, LaterFragmentsFollowTheirFirst) {
   EXPECT_EQ(w.to_kernel, (std::vector<Packet>{first, later}));
 }
 
+TEST(AgentCore, LaterFragmentsEndWithTheirSessionAndTheirTime) {
+  AgentWorld w;
+  w.connect();
+  w.from_client(1, client_udp(), {.admitted = true});
+  auto first = [](const char* from, const char* to, bool reply) {
+    return ip4(from, to).fragment(0, true, 5).udp(reply ? 53 : 40'000, reply ? 40'000 : 53).payload(24).build();
+  };
+  Packet later = ip4(kClient, kServer).fragment(32, false, 5).protocol(17).payload(24).build();
+  Packet later_reply = ip4(kServer, kClient).fragment(32, false, 5).protocol(17).payload(24).build();
+  w.from_client(1, first(kClient, kServer, false));
+  w.pass(6s);
+  w.clear();
+  w.from_client(1, later);
+  EXPECT_TRUE(w.to_kernel.empty()) << "too late";
+  w.from_client(1, first(kClient, kServer, false));
+  w.from_kernel(first(kServer, kClient, true));
+  ASSERT_TRUE(w.core->revoke(udp_session(), 600s, w.now));
+  w.clear();
+  w.from_client(1, later);
+  w.from_kernel(later_reply);
+  EXPECT_TRUE(w.to_kernel.empty());
+  EXPECT_TRUE(w.replies.empty());
+  EXPECT_EQ(w.count(AgentCounter::client_drop_revoked), 1u);
+  EXPECT_EQ(w.count(AgentCounter::reply_drop_revoked), 1u);
+}
+
 // --- envelopes ---
 
 TEST(AgentCore, ForgedAndReplayedEnvelopesAreDropped) {
@@ -317,6 +343,23 @@ TEST(AgentCore, ForgedAndReplayedEnvelopesAreDropped) {
 }
 
 // --- UDP ---
+
+TEST(AgentCore, AFirstReplyTooLargeForTheInsertLeavesBesideIt) {
+  for (size_t payload : {1'280u - 28, 1'280u - 27, 1'368u - 28}) {
+    AgentWorld w;
+    w.connect();
+    w.from_client(2, client_udp(), {.admitted = true});
+    w.clear();
+    Packet reply = ip4(kServer, kClient).udp(53, 40'000).payload(payload).build();
+    w.from_kernel(reply);
+    ASSERT_EQ(w.inserts.size(), 1u);
+    bool inside = reply.size() <= 1'280;
+    EXPECT_EQ(w.inserts[0].packet, inside ? reply : Packet());
+    ASSERT_EQ(w.replies.size(), inside ? 0u : 1u);
+    if (!inside) { EXPECT_EQ(w.replies[0].payload, reply); }
+    EXPECT_EQ(w.count(AgentCounter::reply_beside_insert), inside ? 0u : 1u);
+  }
+}
 
 TEST(AgentCore, AdmittedUdpIsLeasedAtOnceAndInsertedWithTheFirstReply) {
   AgentWorld w({.session_bytes = ByteCount{5'000}});

@@ -149,6 +149,30 @@ TEST(AgentRevoke, TheOperatorsRevocationIsEnforcedTheSameWay) {
   EXPECT_TRUE(acknowledged);
 }
 
+TEST(AgentRevoke, TheDirectorysIsEnforcedWhenTheTableIsFull) {
+  AgentWorld w;
+  w.connect();
+  for (uint32_t i = 0; i < kRevocationsMax; ++i) {
+    Endpoint client{*IpAddress::parse("192.0.2." + std::to_string(i >> 14)),
+                    Port{static_cast<uint16_t>(1 + (i & 0x3fff))}};
+    SessionId id = SessionId::tuple(kWeb, Protocol::tcp, client, {*IpAddress::parse(kServer), Port{443}});
+    ASSERT_TRUE(w.core->revoke(id, 600s, w.now));
+  }
+  w.handshake(1);
+  uint32_t handle = w.inserts.back().insert.handle;
+  w.clear();
+  EXPECT_FALSE(w.core->revoke(tcp_session(), 600s, w.now)) << "the operator is told, and nothing has changed";
+  EXPECT_TRUE(w.destroyed.empty());
+  w.message(3, {.request = 9, .origin = NodeId::proxy(ProxyId{3})},
+            Notice{handle, {1, 4, 100}, RecordState::revoked, 30'000});
+  w.from_client(1, client_ack(40'000, 10));
+  w.from_kernel(server_data());
+  EXPECT_TRUE(w.to_kernel.empty());
+  EXPECT_EQ(w.destroyed.size(), 1u);
+  EXPECT_EQ(w.core->sessions().size(), 0u);
+  EXPECT_EQ(w.count(AgentCounter::session_revoked_full), 1u);
+}
+
 TEST(AgentRevoke, EndsWithItsTimeOrByUnrevoke) {
   AgentWorld w;
   w.connect();
@@ -192,6 +216,25 @@ TEST(AgentSockets, ASessionWithoutSocketIsClosingFor60SecondsThenForgotten) {
   w.pass(61s);
   EXPECT_EQ(w.core->sessions().size(), 0u);
   EXPECT_FALSE(w.core->owner().owns(tcp_session()));
+}
+
+// SYN cookies and a full accept queue: the kernel drops the ACK that completed the handshake here.
+TEST(AgentSockets, AClosingSessionWhoseSocketLivesIsEstablishedAgain) {
+  AgentWorld w;
+  w.connect();
+  w.handshake(1);
+  w.pass(1s);
+  w.sockets({});
+  ASSERT_EQ(w.core->sessions().count(SessionPhase::closing), 1u);
+  w.clear();
+  w.sockets({kernel_socket(40'000, KernelSocket::State::time_wait)});
+  EXPECT_TRUE(w.inserts.empty());
+  w.sockets({kernel_socket(40'000)});
+  ASSERT_EQ(w.inserts.size(), 1u);
+  EXPECT_EQ(w.inserts[0].insert.state, RecordState::established);
+  w.pass(61s);
+  w.sockets({kernel_socket(40'000)});
+  EXPECT_EQ(w.core->sessions().count(SessionPhase::established), 1u);
 }
 
 TEST(AgentSockets, ASocketYoungerThanTheTableIsNotGone) {

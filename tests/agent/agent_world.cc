@@ -165,6 +165,7 @@ void AgentWorld::pump() {
 }
 
 void AgentWorld::at_proxy(uint32_t id, Bytes datagram) {
+  EXPECT_LE(datagram.size(), 1'500u - 20 - 8) << "the kernel would fragment it, and proxies take no fragments";
   if (silent[id]) return;
   PeerTable& peers = *proxy(id).peers;
   Envelope e;

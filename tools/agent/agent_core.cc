@@ -3,8 +3,10 @@
 // them.
 //
 // What this file guards: in a stateful group the kernel sees bootstrapping packets and packets of sessions that this
-// member owns, nothing else; nothing of a session leaves before the directory holds its mapping (a SYN/ACK leaves
-// inside the insert, never beside it); resets and unreachables of the kernel leave for owned sessions only.
+// member owns, nothing else; nothing of a TCP session leaves before the directory holds its mapping (a SYN/ACK leaves
+// inside the insert, never beside it); resets and unreachables of the kernel leave for owned sessions only. Of a UDP
+// session the first reply leaves inside the insert where it fits; others may leave while the insert is under way, under
+// the lease that the ingress proxy has from us.
 #include "tools/agent/agent_core.h"
 
 #include <algorithm>
@@ -18,10 +20,16 @@ constexpr Duration kHeardWithin = 1s;         // a proxy unheard for longer is g
 constexpr Duration kUnverifiedEvery = 100ms;  // hellos that unverified datagrams may start
 constexpr double kNotMinePerSecond = 10'000;  // strays sent back
 constexpr double kRemovePerSecond = 1'000;    // mappings without a socket
-constexpr size_t kClientsMax = 65'536;        // stateless clients remembered
-constexpr size_t kFragmentsMax = 4'096;       // datagrams under way in fragments
-constexpr size_t kRemovedMax = 4'096;         // mappings without a socket, being removed
-constexpr uint8_t kDataStream = 0;            // of our envelopes; the last stream is PeerTable's own
+// A larger packet does not travel inside an insert: with the message around it (at most 103 bytes with an ID of IPv6;
+// 81 as the entry that brings it to the ingress proxy) it must fit an underlay of 1,500 bytes, for proxies take no
+// fragments. A SYN/ACK is always smaller.
+constexpr size_t kInsertPacketMax = 1'280;
+static_assert(kInsertPacketMax + 103 + kEnvelopeSizeMin + 8 + 40 <= 1'500);
+constexpr size_t kClientsMax = 65'536;   // stateless clients remembered
+constexpr size_t kFragmentsMax = 4'096;  // datagrams under way in fragments
+constexpr size_t kRemovedMax = 4'096;    // mappings without a socket, being removed
+constexpr Duration kFragmentsLife = 5s;  // from the first fragment to the last
+constexpr uint8_t kDataStream = 0;       // of our envelopes; the last stream is PeerTable's own
 
 std::vector<SessionRule> session_rules(const GroupConfig& g) {
   if (g.rules.empty()) {
@@ -160,7 +168,7 @@ void AgentCore::on_client_packet(const Envelope& e, Instant now) {
   if (parse_ip(e.payload, p) != ParseResult::ok || inner_kind(p) != e.kind)
     return counters_.add(AgentCounter::client_drop_malformed);
   if (!g->serves(destination_of(e.payload, p))) return counters_.add(AgentCounter::client_drop_not_to_group);
-  if (!has_sockets_) return;  // what is ours is not known yet
+  if (!has_sockets_) return counters_.add(AgentCounter::client_drop_not_ready);  // what is ours is not known yet
   Bytes packet = e.payload.first(p.l3_length);
   if (p.fragment == Fragment::later) return on_client_fragment(e, *g, packet, p, now);
 
@@ -178,10 +186,12 @@ void AgentCore::on_client_packet(const Envelope& e, Instant now) {
 }
 
 // A later fragment names no ports: it follows its first one, which has passed the rules of its session.
-void AgentCore::on_client_fragment(const Envelope& e, const Group& g, Bytes packet, const ParsedPacket& p, Instant) {
-  const ProxyId* passed = fragments_.find(fragment_name(g.config->id, packet, p));
-  if (!passed) return counters_.add(AgentCounter::client_drop_fragment_alone);
-  to_kernel({e, g, packet, p, {}, *passed}, AgentCounter::client_session);
+void AgentCore::on_client_fragment(const Envelope& e, const Group& g, Bytes packet, const ParsedPacket& p,
+                                   Instant now) {
+  const FirstFragment* first = fragments_.find(fragment_name(g.config->id, packet, p));
+  if (!first || now - first->passed > kFragmentsLife) return counters_.add(AgentCounter::client_drop_fragment_alone);
+  if (revocations_.contains(first->session, now)) return counters_.add(AgentCounter::client_drop_revoked);
+  to_kernel({e, g, packet, p, first->session, first->proxy}, AgentCounter::client_session);
 }
 
 void AgentCore::on_syn(const ClientPacket& in, Instant now) {
@@ -274,7 +284,7 @@ void AgentCore::to_kernel(const ClientPacket& in, AgentCounter why) {
   counters_.add(why);
   counters_.add(AgentCounter::client_kernel_bytes, in.packet.size());
   if (in.parsed.fragment == Fragment::first)
-    fragments_.put(fragment_name(in.group.config->id, in.packet, in.parsed), in.ingress);
+    fragments_.put(fragment_name(in.group.config->id, in.packet, in.parsed), {in.ingress, in.id, now_});
 }
 
 void AgentCore::note_client_packet(MemberSession& s, const ClientPacket& in, Instant now) {
@@ -308,9 +318,10 @@ void AgentCore::on_tun_packet(Bytes bytes, Instant now) {
 }
 
 void AgentCore::on_kernel_fragment(const Group& g, Bytes packet, const ParsedPacket& p, Instant now) {
-  const ProxyId* proxy = fragments_.find(fragment_name(g.config->id, packet, p));
-  if (!proxy) return counters_.add(AgentCounter::reply_drop_fragment_alone);
-  reply({g, packet, p, {}}, *proxy, now);
+  const FirstFragment* first = fragments_.find(fragment_name(g.config->id, packet, p));
+  if (!first || now - first->passed > kFragmentsLife) return counters_.add(AgentCounter::reply_drop_fragment_alone);
+  if (revocations_.contains(first->session, now)) return counters_.add(AgentCounter::reply_drop_revoked);
+  reply({g, packet, p, first->session}, first->proxy, now);
 }
 
 void AgentCore::on_kernel_tcp(const KernelPacket& out, Instant now) {
@@ -360,8 +371,13 @@ void AgentCore::on_kernel_udp(const KernelPacket& out, Instant now) {
   MemberSession* s = sessions_.find(out.id);
   if (!s) return counters_.add(AgentCounter::reply_drop_unowned);
   if (s->phase == SessionPhase::udp_new && out.parsed.fragment == Fragment::none) {
-    counters_.add(AgentCounter::reply_insert);
-    return insert_udp(*s, out.packet, now);
+    if (out.packet.size() <= kInsertPacketMax) {
+      counters_.add(AgentCounter::reply_insert);
+      return insert_udp(*s, out.packet, now);
+    }
+    // It leaves beside its insert, as later replies do: the ingress proxy has its lease from us.
+    counters_.add(AgentCounter::reply_beside_insert);
+    insert_udp(*s, {}, now);
   }
   s->last_packet = now;
   if (s->phase == SessionPhase::udp) timers_.after_udp_packet(*s, out.group.config->udp_idle, now);
@@ -387,7 +403,7 @@ void AgentCore::reply(const KernelPacket& out, ProxyId proxy, Instant now) {
   if (!to_proxy(exit, out.group.config->id, inner_kind(out.parsed), {}, out.packet, now)) return;
   counters_.add(AgentCounter::reply_tx_packets);
   if (out.parsed.fragment == Fragment::first)
-    fragments_.put(fragment_name(out.group.config->id, out.packet, out.parsed), exit);
+    fragments_.put(fragment_name(out.group.config->id, out.packet, out.parsed), {exit, out.id, now});
 }
 
 // --- proxies ---

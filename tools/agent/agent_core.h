@@ -160,7 +160,7 @@ class AgentCore {
   void remove_unknown(const SessionId& id, Instant now);
   void insert_udp(MemberSession& s, Bytes first_reply, Instant now);
   void destroy_socket(const SessionId& id);
-  bool enforce(const SessionId& id, Duration duration, Instant now);
+  void enforce(const SessionId& id, Duration duration, Instant now);
   void refill(Instant now);
   void restore(std::span<const KernelSocket> table, Instant now);
   void insert_restored(Instant now);
@@ -179,11 +179,17 @@ class AgentCore {
   AgentOutputs outputs_;
   AgentCounters counters_;
   std::deque<AgentEvent> events_;
-  RecentMap<IpAddress, ProxyId> clients_;    // stateless: the last proxy that brought something of this client
-  RecentMap<SessionId, ProxyId> fragments_;  // datagrams whose first fragment has passed, by direction
-  RecentMap<SessionId, Instant> removed_;    // mappings without a socket: when they were removed last
-  std::deque<SessionId> restored_;           // to be inserted
-  bool has_sockets_ = false;                 // the first socket table has been read
+  RecentMap<IpAddress, ProxyId> clients_;  // stateless: the last proxy that brought something of this client
+  // Datagrams whose first fragment has passed, by direction.
+  struct FirstFragment {
+    ProxyId proxy;
+    SessionId session;
+    Instant passed;
+  };
+  RecentMap<SessionId, FirstFragment> fragments_;
+  RecentMap<SessionId, Instant> removed_;  // mappings without a socket: when they were removed last
+  std::deque<SessionId> restored_;         // to be inserted
+  bool has_sockets_ = false;               // the first socket table has been read
   TokenBucket remove_, not_mine_;
   Instant unverified_at_{};  // when the next unverified datagram may start a hello
 };

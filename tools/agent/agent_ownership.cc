@@ -221,7 +221,13 @@ void AgentCore::on_sockets(std::span<const KernelSocket> table, Instant taken_at
     if (!s || k.state == KernelSocket::State::time_wait) continue;
     s->in_kernel_table = true;
     // A SYN cookie's handshake may complete by an older SYN/ACK than the last one: the kernel knows.
-    if (s->phase == SessionPhase::half_open && s->held && k.state == KernelSocket::State::open) establish(*s, now);
+    if (k.state != KernelSocket::State::open) continue;
+    if (s->phase == SessionPhase::half_open && s->held) establish(*s, now);
+    // With cookies and a full accept queue the kernel makes the socket of a later segment than the agent thought.
+    if (s->phase == SessionPhase::closing) {
+      counters_.add(AgentCounter::session_reopened);
+      establish(*s, now);
+    }
   }
   sessions_.for_each([&](MemberSession& s) {
     bool gone = !s.in_kernel_table;
@@ -275,25 +281,29 @@ void AgentCore::destroy_socket(const SessionId& id) {
 
 // --- the operator ---
 
-// Both directions are shut before anything else happens. The socket's own reset meets the same wall.
-bool AgentCore::enforce(const SessionId& id, Duration duration, Instant now) {
+// Both directions are shut before anything else happens. The socket's own reset meets the same wall. When the table is
+// full the session and its socket go all the same: what comes later of it belongs to no session, and the directory
+// refuses its insert.
+void AgentCore::enforce(const SessionId& id, Duration duration, Instant now) {
   bool known = revocations_.contains(id, now);
-  if (!revocations_.set(id, now + duration)) return false;
-  outputs_.add(AgentOutput::Kind::save_revocations);
-  if (known) return true;
+  if (revocations_.set(id, now + duration))
+    outputs_.add(AgentOutput::Kind::save_revocations);
+  else
+    counters_.add(AgentCounter::session_revoked_full);
+  if (known) return;
   counters_.add(AgentCounter::session_revoked);
   sessions_.erase(id);
   destroy_socket(id);
-  return true;
 }
 
 Result<uint32_t> AgentCore::revoke(const SessionId& id, Duration duration, Instant now) {
   now_ = now;
   if (!find_group(id.group()))
     return fail(Code::not_found, "this member does not serve group " + std::to_string(id.group().value));
-  if (!enforce(id, duration, now))
+  if (!revocations_.has_room(id))
     return fail(Code::unavailable, "this member enforces " + std::to_string(kRevocationsMax) +
                                        " revocations already: unrevoke some, or wait until they end");
+  enforce(id, duration, now);
   return owner_.revoke(id, duration, now);
 }
 

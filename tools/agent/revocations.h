@@ -28,6 +28,8 @@ class Revocations {
 
   explicit Revocations(const KeyedHash::Key& key) : ends_(16, KeyedHash(key)) {}
 
+  // Whether set() would take it.
+  bool has_room(const SessionId& id) const { return ends_.size() < kRevocationsMax || ends_.contains(id); }
   // False when it is full. A revocation that stands already is not shortened.
   bool set(const SessionId& id, Instant ends) {
     auto at = ends_.find(id);
