@@ -212,7 +212,7 @@ bool Node::State::belongs_here(const MessageHeader& h, NodeId from, const Messag
 bool Node::State::pending_room(NodeId origin) {
   auto it = pending.find(origin);
   bool room = (it == pending.end() || it->second < kPendingPerOriginMax) && writes.size() < kPendingMax &&
-              requests.size() < kPendingMax;
+              open_requests < kPendingMax;
   if (!room) ++count.request_over_limit;
   return room;
 }

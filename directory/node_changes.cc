@@ -26,8 +26,10 @@ void Node::State::begin_request(Request req, Instant expires, bool lifted, Insta
     send(req.reply_to, req.request, req.origin, RequestAnswer{RequestAnswer::Status::try_again, 0});
     return;
   }
+  forget_outcomes(now);
   uint32_t id = next_id();
   req.id = id;
+  ++open_requests;
   ++pending[req.origin];
   request_ids[{req.reply_to, req.origin, req.request}] = id;
   requests_of.emplace(req.record.key, id);
@@ -40,9 +42,8 @@ void Node::State::begin_request(Request req, Instant expires, bool lifted, Insta
   bool applied = apply_held(record, expires, false, {}, now, lifted);
   StoredRecord* s = store.find(key, now);
   if (!s || !is_tombstone(s->record.state)) {  // no room for it, or what stands here is newer
-    r.done = true;
     answer_request(r, s ? RequestAnswer::Status::ok : RequestAnswer::Status::degraded);
-    return after_request_step(r, now);
+    return finish(r, now);
   }
   r.record = s->record;
   // The tombstone stood here already, from another coordinator: the others confirm it anew.
@@ -67,8 +68,7 @@ void Node::State::on_superseded(const Record& by, Instant now) {
       continue;
     }
     if (is_lift(by) && (by.version == lift_version(r.record.version) || by.version == lift_version(r.newest))) {
-      r.done = true;
-      after_request_step(r, now);
+      finish(r, now);
       continue;
     }
     r.record.version = revocation_version(by.version.term + kRevocationTerms, rng());
@@ -112,10 +112,7 @@ void Node::State::check_request(Request& r, Instant now) {
     ++count.request_stored;
     bool revoke = r.kind == Request::Kind::revoke;
     answer_request(r, revoke ? RequestAnswer::Status::stored : RequestAnswer::Status::ok);
-    if (!revoke) {
-      r.done = true;
-      return after_request_step(r, now);
-    }
+    if (!revoke) return finish(r, now);
     r.tries = 0;
     ask_silent(r, now);
   }
@@ -124,10 +121,29 @@ void Node::State::check_request(Request& r, Instant now) {
   for (ProxyId id : others(slot)) {
     if (!r.silent.contains(id) && !time) return;
   }
-  r.done = true;
   ++count.request_silent;
   answer_request(r, RequestAnswer::Status::silent);
-  after_request_step(r, now);
+  finish(r, now);
+}
+
+// It is under way no longer: only its outcome is remembered, and counts against nobody.
+void Node::State::finish(Request& r, Instant now) {
+  if (r.done) return;
+  r.done = true;
+  --open_requests;
+  if (--pending[r.origin] == 0) pending.erase(r.origin);
+  outcomes.emplace_back(now, r.id);
+}
+
+void Node::State::forget_outcomes(Instant now) {
+  while (!outcomes.empty() && (outcomes.size() > kOutcomesMax || outcomes.front().first + kOutcomeMemory <= now)) {
+    const Request& r = requests.at(outcomes.front().second);
+    outcomes.pop_front();
+    request_ids.erase({r.reply_to, r.origin, r.request});
+    auto [first, last] = requests_of.equal_range(r.record.key);
+    requests_of.erase(std::find_if(first, last, [&](const auto& of) { return of.second == r.id; }));
+    requests.erase(r.id);
+  }
 }
 
 // Asked again until they answer: a lost question or answer costs only time.
@@ -151,29 +167,14 @@ void Node::State::on_holders_silent(ProxyId from, const HoldersSilent& m, Instan
 }
 
 void Node::State::on_request_timer(Request& r, Instant now) {
-  if (r.done) {
-    request_ids.erase({r.reply_to, r.origin, r.request});
-    auto [first, last] = requests_of.equal_range(r.record.key);
-    for (auto it = first; it != last; ++it) {
-      if (it->second == r.id) {
-        requests_of.erase(it);
-        break;
-      }
-    }
-    if (--pending[r.origin] == 0) pending.erase(r.origin);
-    requests.erase(r.id);
-    return;
-  }
+  if (r.done) return;
   if (!r.stored && !r.said_degraded && now >= r.deadline) {
     r.said_degraded = true;
     ++count.request_degraded;
     answer_request(r, RequestAnswer::Status::degraded);
   }
   // Neither stored nor likely to be any more: the tombstone itself is over.
-  if (!store.find(r.record.key, now)) {
-    r.done = true;
-    return after_request_step(r, now);
-  }
+  if (!store.find(r.record.key, now)) return finish(r, now);
   uint32_t id = r.id;
   ++r.tries;
   if (r.kind == Request::Kind::revoke && r.time_stands_in != Instant::max())

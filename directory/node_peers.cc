@@ -28,6 +28,7 @@ Duration Node::State::rtt_max(Slot slot) const {
 // --- heartbeats and permits ---
 
 void Node::State::send_heartbeats(Instant now) {
+  forget_outcomes(now);
   std::erase_if(members_heard, [&](const auto& m) { return now - m.second >= kDeadManTime; });
   // Those heard within half of the dead-man time; when they are too many for one heartbeat they take turns.
   std::vector<MemberId> listed;

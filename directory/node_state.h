@@ -30,7 +30,8 @@ inline constexpr Duration kLongestRetry = 5s;  // of any request: a revocation o
 inline constexpr Duration kWithdrawnMemory = 15s;
 inline constexpr Duration kOutcomeMemory = 30s;  // a request that comes again gets the same outcome
 inline constexpr size_t kPendingPerOriginMax = 1024;
-inline constexpr size_t kPendingMax = 65'536;  // writes, and requests
+inline constexpr size_t kPendingMax = 65'536;   // writes, and requests
+inline constexpr size_t kOutcomesMax = 65'536;  // of requests that are over; the oldest are forgotten first
 inline constexpr size_t kWithdrawnMax = 65'536;
 inline constexpr size_t kWaitersMax = 8;          // copies and renewals of one insert under way
 inline constexpr size_t kMembersListedMax = 300;  // of one heartbeat; more take turns
@@ -204,6 +205,8 @@ struct Node::State {
   void check_request(Request& r, Instant now);
   void ask_silent(Request& r, Instant now);
   void on_request_timer(Request& r, Instant now);
+  void finish(Request& r, Instant now);
+  void forget_outcomes(Instant now);
   void answer_request(Request& r, RequestAnswer::Status status);
   void answer_request(const MessageHeader& h, NodeId from, RequestAnswer::Status status);
   void on_superseded(const Record& by, Instant now);
@@ -304,7 +307,9 @@ struct Node::State {
   std::map<uint32_t, Request> requests;
   std::multimap<SessionKey, uint32_t> requests_of;
   std::map<std::tuple<NodeId, NodeId, uint32_t>, uint32_t> request_ids;  // (reply to, origin, request)
-  std::map<NodeId, size_t> pending;                                      // per origin
+  std::map<NodeId, size_t> pending;                                      // per origin: writes and open requests
+  size_t open_requests = 0;
+  std::deque<std::pair<Instant, uint32_t>> outcomes;  // requests that are over, since when
 
   std::map<uint32_t, Push> pushes;
   std::unordered_map<SessionKey, unsigned> pushes_of;

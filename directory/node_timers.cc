@@ -2,7 +2,7 @@
 // Every timer of a node. They are set in this file only, each by a function named for the event that sets it.
 //
 //   heartbeat   every 250 ms to each other node of the view; also looks for peers that left a change unacknowledged for
-//               45 s, and, out of sync, for replicas unheard for 15 s
+//               45 s, for outcomes of requests to forget after 30 s, and, out of sync, for replicas unheard for 15 s
 //   changes     per peer, while its list of changes is not empty: send again after max(50 ms, 2 x RTT), then
 //               twice as long each time up to 1 s, until it acknowledges one
 //   write       an insert under way: place again after max(50 ms, 2 x RTT) where nobody answered, and decide after
@@ -13,8 +13,7 @@
 //   push        a purge or notice: again after max(50 ms, 2 x RTT), then twice as long each time up to 1 s, until it is
 //               acknowledged or time stands in for that
 //   request     a removal or revocation: `degraded` after max(200 ms, 3 x RTT); ask for silence again after 50 ms, then
-//               twice as long each time up to 800 ms; when time stands in for what is missing; once over, forget it 30
-//               s later
+//               twice as long each time up to 800 ms; when time stands in for what is missing
 //   sync        out of sync: ask a replica again after max(100 ms, 2 x RTT)
 //
 // Besides, each record ends at its own time (Store). A timer whose reason is gone does nothing when its time comes.
@@ -66,12 +65,10 @@ void Node::State::after_push_sent(uint32_t id, const Push& p, Instant now) {
 }
 
 void Node::State::after_request_step(Request& r, Instant now) {
-  if (r.done)
-    r.next = now + kOutcomeMemory;
-  else
-    r.next = now + 50ms * (1 << std::min(r.tries, 4u));
-  if (!r.done && !r.stored && !r.said_degraded) r.next = r.deadline;
-  if (!r.done && r.time_stands_in > now) r.next = std::min(r.next, r.time_stands_in);
+  if (r.done) return;
+  r.next = now + 50ms * (1 << std::min(r.tries, 4u));
+  if (!r.stored && !r.said_degraded) r.next = r.deadline;
+  if (r.time_stands_in > now) r.next = std::min(r.next, r.time_stands_in);
   arm(r.next, Timer::request, r.id);
 }
 

@@ -813,6 +813,25 @@ TEST(Node, NoMoreBytesThanTheBucketWhateverIsDoubledOrCrashes) {
 
 // --- who may do what ---
 
+TEST(Node, RemovalsAndRevocationsThatAreOverTakeNoRoomFromInserts) {
+  Cluster c({});
+  c.run(kSettled);
+  uint32_t last = 0;
+  for (unsigned i = 0; i < 1'100; ++i) {
+    SessionId id = c.session(static_cast<uint16_t>(20'000 + i));
+    c.insert({.member = 1, .id = id, .via = 1});
+    c.run(10ms);
+    last = i % 2 ? c.revoke(NodeId::member(MemberId{1}), id, 1) : c.remove(1, id, 1);
+    c.run(10ms);
+  }
+  EXPECT_TRUE(c.answered(last, Re::silent));
+  uint32_t r = c.insert({.member = 1, .id = c.session(40000), .via = 1});
+  c.run(10ms);
+  ASSERT_TRUE(c.insert_answer(r));
+  EXPECT_EQ(c.insert_answer(r)->status, In::ok);
+  EXPECT_EQ(c.counter(1, "directory.request.over_limit.requests"), 0u);
+}
+
 TEST(Node, MembersActForThemselvesOnly) {
   Cluster c({});
   c.run(1s);
