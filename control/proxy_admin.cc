@@ -147,7 +147,7 @@ Json status(const ProxyControl& control) {
            {{"records", node.records},
             {"tombstones", node.tombstones},
             {"placed", node.placed},
-            {"holders", node.holders}}},
+            {"holders", control.node().holders(now)}}},
           {"cache",
            {{"entries", cache.entries},
             {"negative", cache.negative},

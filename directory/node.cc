@@ -61,13 +61,18 @@ NodeStatus Node::status(Instant now) const {
   out.tombstones = s.store.tombstones();
   out.records = s.store.size() - out.tombstones;
   out.placed = s.placed.size();
-  for (size_t i = 0; i < s.store.places(); ++i) {
-    if (const StoredRecord* r = state_->store.at(i, now)) out.holders += r->holders.size();
-  }
   for (const auto& [id, p] : s.peers) {
     out.peers.push_back({id, p.heard(now), p.permits(now), p.out_of_sync || p.says_out_of_sync, p.rtt(), p.pending()});
   }
   return out;
+}
+
+size_t Node::holders(Instant now) const {
+  size_t n = 0;
+  for (size_t i = 0; i < state_->store.places(); ++i) {
+    if (const StoredRecord* r = state_->store.at(i, now)) n += r->holders.size();
+  }
+  return n;
 }
 
 std::vector<Node::Counter> Node::counters() const {

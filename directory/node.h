@@ -50,7 +50,7 @@ struct NodeOptions {
 struct NodeStatus {
   bool in_sync = false;
   bool degraded = false;  // fewer than W replicas reachable
-  size_t records = 0, tombstones = 0, placed = 0, holders = 0;
+  size_t records = 0, tombstones = 0, placed = 0;
   struct Peer {
     ProxyId id;
     bool heard, permit, out_of_sync;
@@ -77,6 +77,7 @@ class Node {
   std::optional<Record> find(const SessionKey& key, Instant now) const;  // placed or held
   bool is_held(const SessionKey& key) const;
   NodeStatus status(Instant now) const;
+  size_t holders(Instant now) const;  // leases and DROPs granted; looks at every record: only where somebody asks
   struct Counter {
     const char* name;
     const char* help;
