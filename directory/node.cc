@@ -91,7 +91,7 @@ Node::State::State(NodeOptions o, Instant now)
       rng(options.seed),
       started(now),
       last_now(now),
-      members_since(now) {
+      awake_since(now) {
   boot = static_cast<uint32_t>(rng()) | 1;
   last_id = static_cast<uint32_t>(rng());  // an acknowledgement of the boot before meets no request of this one
   for (const DirectoryGroup& g : options.groups) groups.emplace(g.id, g);
@@ -352,7 +352,7 @@ bool Node::State::may_grant(Slot slot, const DirectoryGroup& group, Instant now)
 }
 
 bool Node::State::dead(MemberId m, Instant now) const {
-  if (now - members_since < kDeadManTime) return false;
+  if (now - awake_since < kDeadManTime) return false;
   auto it = members_heard.find(m);
   if (it != members_heard.end() && now - it->second < kDeadManTime) return false;
   unsigned missing = 1;

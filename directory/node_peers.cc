@@ -117,7 +117,7 @@ void Node::State::declare_out_of_sync(Peer& p) {
 // was its own.
 void Node::State::after_pause(Instant now) {
   ++count.paused;
-  members_since = now;
+  awake_since = now;
   for (auto& [id, p] : peers) {
     p.drop_permits();
     p.restart_waiting(now);

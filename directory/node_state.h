@@ -281,7 +281,8 @@ struct Node::State {
   NodeOptions options;
   NodeId me;
   std::mt19937_64 rng;
-  Instant started, last_now, members_since;
+  Instant started, last_now;
+  Instant awake_since;  // started, or back from a pause: silence of others before was its own
   uint32_t boot = 0;
   bool in_sync = false;
   NodeCounters count;

@@ -111,7 +111,7 @@ void Node::State::check_sync(Instant now) {
     for (ProxyId id : set) {
       const SyncPeer& s = sync[id];
       synced += s.done && s.in_sync;
-      settled += s.done || peer(id)->unheard_for(kUnheardForSync, started, now);
+      settled += s.done || peer(id)->unheard_for(kUnheardForSync, awake_since, now);
     }
     if (synced >= options.view.read_count()) continue;
     if (settled < set.size()) return;

@@ -10,6 +10,7 @@
 // Threads: one. Ownership: values.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -50,7 +51,9 @@ class Peer {
   // --- heard, round trip ---
   void on_heard(Instant now) { heard_ = now; }
   bool heard(Instant now) const { return heard_ && now - *heard_ < kHeardLife; }
-  bool unheard_for(Duration d, Instant start, Instant now) const { return now - heard_.value_or(start) >= d; }
+  bool unheard_for(Duration d, Instant start, Instant now) const {
+    return now - std::max(heard_.value_or(start), start) >= d;
+  }
   Duration rtt() const { return rtt_; }
   Duration retry() const { return std::max<Duration>(50ms, 2 * rtt_); }
 

@@ -393,6 +393,23 @@ TEST(Node, PausedForTwoMinutesGrantsNothingOfWhatWasRevokedMeanwhile) {
 
 // --- partitions ---
 
+TEST(Node, PausedForTwoMinutesWaitsForTheReplicaThatItHasNotHeardSince) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.pause(1);
+  c.revoke(NodeId::op(), id, 2);
+  c.run(120s);
+  c.cut(1, 3);
+  c.resume(1);
+  c.run(10s);
+  EXPECT_FALSE(c.node(1).status(c.now).in_sync) << "replica 3 may know what replica 2 does not";
+  EXPECT_EQ(c.counter(1, "directory.sync.resync_incomplete.events"), 0u);
+  c.heal();
+  c.run(1s);
+  EXPECT_TRUE(c.node(1).status(c.now).in_sync);
+}
+
 TEST(Node, PartitionSafeStopsGrantingWithinASecondAndRefusesInserts) {
   Cluster c({});
   c.run(1s);
