@@ -273,11 +273,24 @@ ProxyId Owner::choose(const Pending& p) const {
 // that many do not come back as one.
 Duration Owner::patience(const Pending& p) {
   if (p.stored) return kSilentPoll;
-  const Duration rtt = options_.rtt ? options_.rtt(p.to) : Duration{};
-  const Duration base = std::max<Duration>(kRetryMin, rtt < kRttMax ? 2 * rtt : Duration{});
+  const Duration base = std::max<Duration>(kRetryMin, 2 * rtt(p.to));
   if (p.sends <= 1) return base;
   Duration wait = std::min<Duration>(base * (1 << std::min(p.sends - 1, 10u)), kBackOffMax);
   return wait * 3 / 4 + Duration(rng_.below(static_cast<uint64_t>((wait / 4).count()) + 1));
+}
+
+Duration Owner::rtt(ProxyId p) const {
+  const Duration rtt = options_.rtt ? options_.rtt(p) : Duration{};
+  return rtt < kRttMax ? rtt : Duration{};
+}
+
+// Two owners that withdraw at once must come back further apart than the farthest replica takes to hear of the first.
+Duration Owner::busy_unit(const Session& s) const {
+  Duration unit = kBusyUnit;
+  for (ProxyId p : s.replicas) unit = std::max(unit, rtt(p));
+  if (s.replicas.empty())  // not told yet: any proxy may be one
+    for (const ViewNode& n : options_.view.nodes()) unit = std::max(unit, rtt(n.id));
+  return unit;
 }
 
 void Owner::schedule(uint32_t request, Pending& p, Instant due) {
@@ -362,7 +375,7 @@ void Owner::on_insert_answer(uint32_t request, Pending& p, const InsertAnswer& a
       // Withdrawn; a late copy of this version is refused, so the next try is a new one.
       p.withdrawn = true;
       return schedule(request, p,
-                      now + Duration(rng_.below(static_cast<uint64_t>((kBusyUnit * (1 << p.busy)).count()))));
+                      now + Duration(rng_.below(static_cast<uint64_t>((busy_unit(s) * (1 << p.busy)).count()))));
     case Status::conflict:
       ++counters_.conflicts;
       event.kind = OwnerEvent::Kind::conflict;

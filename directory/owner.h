@@ -175,6 +175,8 @@ class Owner {
   void send(uint32_t request, Pending& p, Instant now);
   ProxyId choose(const Pending& p) const;
   Duration patience(const Pending& p);
+  Duration rtt(ProxyId p) const;  // 0: unknown
+  Duration busy_unit(const Session& s) const;
   void schedule(uint32_t request, Pending& p, Instant due);
   void drop_pending(uint32_t request);
   void forget(uint32_t handle);

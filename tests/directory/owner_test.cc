@@ -286,6 +286,21 @@ TEST_F(OwnerTest, BusyIsTriedThreeTimesAsANewInsert) {
   EXPECT_FALSE(sent());
 }
 
+TEST_F(OwnerTest, TheWaitAfterBusyFollowsTheFarthestReplica) {
+  rtt = 400ms;
+  Duration longest{};
+  for (uint16_t i = 0; i < 50; ++i) {
+    owner->insert({.id = session(static_cast<uint16_t>(20'000 + i))}, now);
+    answer(*sent(), InsertAnswer{.status = InsertAnswer::Status::busy});
+    longest = std::max<Duration>(longest, owner->next_deadline() - now);
+    EXPECT_LE(owner->next_deadline(), now + 2 * rtt);
+    pass(2 * rtt);
+    all_sent();
+    make();
+  }
+  EXPECT_GT(longest, rtt);
+}
+
 TEST_F(OwnerTest, AConflictIsToldAndForgotten) {
   owner->insert({.id = session()}, now);
   auto s = sent();
