@@ -170,7 +170,7 @@ struct Refresh {
 };
 struct RefreshAnswer {
   std::vector<uint32_t> unknown;  // insert anew
-  std::vector<uint32_t> revoked;  // a tombstone stands there
+  std::vector<uint32_t> revoked;  // insert anew at once, whatever state it is in: the conflict brings the tombstone
 };
 
 // --- replica to replica ---

@@ -372,8 +372,10 @@ void Node::State::on_refresh(const MessageHeader& h, const Refresh& m, Instant n
     StoredRecord* s = store.find_handle(h.origin, m.incarnation, e.handle, now);
     if (!s) {
       if (in_sync) answer.unknown.push_back(e.handle);  // else what is missing here may still come
-    } else if (is_tombstone(s->record.state)) {
+    } else if (s->record.state == RecordState::revoked) {
       answer.revoked.push_back(e.handle);
+    } else if (s->record.state == RecordState::removed) {
+      answer.unknown.push_back(e.handle);  // the insert meets the tombstone, or passes it
     } else {
       if (e.counter > s->record.bucket_counter) {
         s->record.bucket_counter = e.counter;

@@ -23,7 +23,6 @@ constexpr Duration kSilentPoll = 1s;        // stored, not yet silent: asks agai
 constexpr Duration kRequestPatience = 60s;  // remove, unrevoke
 constexpr unsigned kRefreshSends = 3;       // then the next period is the next try
 constexpr Duration kRefreshAhead = 250ms;   // refreshes due within this go along
-constexpr uint32_t kRevokedDefaultMs = 600'000;
 constexpr uint64_t kCounterMask = (1ull << 40) - 1;
 
 uint32_t wire_ms(Duration d) {
@@ -280,8 +279,8 @@ Duration Owner::patience(const Pending& p) {
 }
 
 Duration Owner::rtt(ProxyId p) const {
-  const Duration rtt = options_.rtt ? options_.rtt(p) : Duration{};
-  return rtt < kRttMax ? rtt : Duration{};
+  const Duration known = options_.rtt ? options_.rtt(p) : Duration{};
+  return known < kRttMax ? known : Duration{};
 }
 
 // Two owners that withdraw at once must come back further apart than the farthest replica takes to hear of the first.
@@ -443,20 +442,18 @@ void Owner::on_request_answer(uint32_t request, Pending& p, const RequestAnswer&
 
 void Owner::on_refresh_answer(const RefreshAnswer& a, Instant now) {
   if (!a.unknown.empty()) resend_revocations(now);
+  // One insert serves all replicas.
   for (uint32_t handle : a.unknown) {
     auto at = sessions_.find(handle);
-    // One insert serves all replicas; a session that is closing or half-open ends by itself.
+    // A session that is closing or half-open ends by itself.
     if (at == sessions_.end() || at->second.request != 0 || at->second.state != RecordState::established) continue;
     ++counters_.inserted_anew;
     start_insert(handle, at->second, {.quiet = true}, now);
   }
+  // Its conflict brings the tombstone, with the time that is left of it.
   for (uint32_t handle : a.revoked) {
     auto at = sessions_.find(handle);
-    if (at == sessions_.end()) continue;
-    OwnerEvent event{.kind = OwnerEvent::Kind::revoked, .id = at->second.id, .remaining_ms = kRevokedDefaultMs};
-    forget(handle);
-    mark_revoked(event.id, handle, now + std::chrono::milliseconds(kRevokedDefaultMs));
-    emit(event);
+    if (at != sessions_.end() && at->second.request == 0) start_insert(handle, at->second, {.quiet = true}, now);
   }
 }
 

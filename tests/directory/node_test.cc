@@ -748,10 +748,19 @@ TEST(Node, RefreshExtendsEstablishedSetsTheBucketAndNamesWhatIsGone) {
   Cluster c({});
   c.run(1s);
   SessionId kept = c.session(40000), revoked = c.session(40001), unknown = c.session(40002);
+  SessionId removed = c.session(40003);
   c.insert({.member = 1, .id = kept, .state = RecordState::established, .lifetime = 60s});
   c.insert({.member = 1, .id = revoked, .state = RecordState::established, .lifetime = 60s});
+  c.insert({.member = 1, .id = removed, .state = RecordState::established, .lifetime = 60s});
   c.run(100ms);
   c.revoke(NodeId::op(), revoked, 1);
+  c.remove(1, removed, 1);
+  c.run(100ms);
+  uint32_t gone = c.refresh(1, 2, {{c.handle_of(removed), 0, kUnlimitedBytes}});
+  c.run(10ms);
+  ASSERT_TRUE(c.refresh_answer(gone));
+  EXPECT_EQ(c.refresh_answer(gone)->unknown, std::vector{c.handle_of(removed)});
+  EXPECT_TRUE(c.refresh_answer(gone)->revoked.empty()) << "a removal is no revocation";
   for (int i = 0; i < 5; ++i) {
     c.run(15s);
     for (uint32_t p = 1; p <= 3; ++p) {

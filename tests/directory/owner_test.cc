@@ -404,18 +404,25 @@ TEST_F(OwnerTest, AnUnknownHandleIsInsertedAnew) {
   EXPECT_FALSE(event()) << "nobody waits for it";
 }
 
-TEST_F(OwnerTest, ARevokedHandleIsEnforced) {
+TEST_F(OwnerTest, ARevokedHandleIsInsertedForItsTombstone) {
   auto first = establish();
   pass(15s);
   for (auto& s : all_sent()) answer(s, RefreshAnswer{.revoked = {first.as<Insert>().handle}});
+  auto again = all_sent();
+  ASSERT_EQ(again.size(), 1u) << "one serves all replicas";
+  Record tombstone{.group = {10},
+                   .state = RecordState::revoked,
+                   .target = Target::drop,
+                   .owner = NodeId::op(),
+                   .remaining_ms = 5000};
+  answer(again[0], InsertAnswer{.status = InsertAnswer::Status::conflict, .record = tombstone});
   auto e = event();
-  EXPECT_EQ(e->kind, Kind::revoked);
-  EXPECT_EQ(e->id, session());
+  ASSERT_TRUE(e);
+  EXPECT_EQ(e->kind, Kind::conflict);
+  EXPECT_EQ(e->record, tombstone);
+  EXPECT_EQ(e->remaining_ms, 5000u) << "what is left of it, not a default";
   EXPECT_FALSE(event()) << "once";
   EXPECT_FALSE(owner->owns(session()));
-  owner->insert({.id = session()}, now);
-  EXPECT_EQ(event()->kind, Kind::revoked);
-  EXPECT_FALSE(sent());
 }
 
 TEST_F(OwnerTest, ABucketIsSetAtAllReplicasAtOnce) {
