@@ -176,7 +176,7 @@ struct Node::State {
 
   // --- node_writes.cc: placed and held ---
   void begin_write(Record r, Instant expires, bool born_new, Waiter waiter, Instant now);
-  enum class Verdict : uint8_t { ok, repeat, conflict, refused };
+  enum class Verdict : uint8_t { ok, conflict, refused };
   Verdict judge(Record& r, bool born_new, Instant now, std::optional<uint16_t>& passed_term);
   void send_places(Write& w, Instant now);
   void on_place(const MessageHeader& h, ProxyId from, const Place& m, Instant now);

@@ -35,7 +35,6 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
       ++count.insert_conflict;
       return answer_insert(waiter, {.status = Status::conflict, .record = wire_record(s->record, s->expires, now)});
     case Verdict::refused: ++count.insert_refused; return answer_insert(waiter, {.status = Status::refused});
-    case Verdict::repeat: return release(waiter, *s, Status::ok, options.view.write_count(), now);
     case Verdict::ok: break;
   }
   auto busy = [&] {
@@ -98,8 +97,8 @@ Node::State::Verdict Node::State::judge(Record& r, bool born_new, Instant now, s
       passed_term = held.version.term;
       return Verdict::ok;
     }
-    if (r.version == held.version) return Verdict::repeat;
-    return r.version > held.version ? Verdict::ok : Verdict::refused;
+    // The same again is placed again: it may be held degraded, and its answer says how many copies there are now.
+    return r.version > held.version || same(r, held) ? Verdict::ok : Verdict::refused;
   }
   bool owner_dead = held.target == Target::member && dead(held.member, now);
   if (!passable(held, born_new, owner_dead)) return Verdict::conflict;
@@ -282,8 +281,10 @@ void Node::State::on_write_timer(Write& w, Instant now) {
     }
     return;
   }
+  bool accept = in_sync && group.degraded_accept && may_grant(w.record.key.slot(), group, now);
   StoredRecord* s = store.find(w.record.key, now);
-  if (s && same(s->record, w.record)) {  // completed by another replica, and no permits here to grant it
+  if (s && same(s->record, w.record)) {  // held before this repeat of it, or completed by another replica since
+    if (accept) return hold(w, InsertAnswer::Status::degraded, now);
     Write held = std::move(w);
     drop_write(held);
     for (const Waiter& waiter : held.waiters) {
@@ -295,7 +296,6 @@ void Node::State::on_write_timer(Write& w, Instant now) {
   bool busy =
       std::any_of(w.answers.begin(), w.answers.end(), [](const auto& a) { return a.second == PlaceAck::Status::busy; });
   if (busy) return lose(w, InsertAnswer::Status::busy, std::nullopt, now);
-  bool accept = in_sync && group.degraded_accept && may_grant(w.record.key.slot(), group, now);
   if (accept) return hold(w, InsertAnswer::Status::degraded, now);
   lose(w, InsertAnswer::Status::refused, std::nullopt, now);
 }

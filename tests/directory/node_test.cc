@@ -238,6 +238,28 @@ TEST(Node, SameRequestTwiceGetsTheSameOutcome) {
   EXPECT_EQ(c.packets_released(77), 2u);
 }
 
+TEST(Node, RepeatOfADegradedInsertSaysHowManyCopiesThereAre) {
+  Cluster c({.partition_available = true});
+  c.run(1s);
+  c.isolate(1);
+  SessionId id = c.session(40000);
+  InsertSpec spec{.member = 1, .id = id, .via = 1, .ingress = 1, .counter = 5, .request = 77};
+  for (int i = 0; i < 2; ++i) {
+    c.insert(spec);
+    c.run(400ms);
+    ASSERT_TRUE(c.insert_answer(77));
+    EXPECT_EQ(c.insert_answer(77)->status, In::degraded) << i;
+    EXPECT_EQ(c.insert_answer(77)->copies, 1) << i;
+  }
+  c.heal();
+  c.run(1s);
+  c.insert(spec);
+  c.run(100ms);
+  EXPECT_EQ(c.insert_answer(77)->status, In::ok);
+  EXPECT_GE(c.insert_answer(77)->copies, 2);
+  EXPECT_EQ(c.held_copies(c.key(id)), 3u);
+}
+
 TEST(Node, LateCopyOfAWithdrawnInsertIsRefused) {
   Cluster c({});
   c.run(1s);
