@@ -233,7 +233,8 @@ void Node::State::on_insert(const MessageHeader& h, NodeId from, const Insert& m
   const DirectoryGroup* group = group_for(h.origin, m.id.group());
   bool own = h.origin.is_op() || (m.target == Target::member && h.origin == NodeId::member(m.member));
   bool ingress_known = m.ingress.value == 0 || m.ingress == options.self || peer(m.ingress);
-  if (!group || !own || !ingress_known || m.lifetime_ms == 0) {
+  bool version = h.origin.is_op() || owner_may_say(m.version);
+  if (!group || !own || !ingress_known || !version || m.lifetime_ms == 0) {
     ++count.request_denied;
     return answer_insert(waiter, {.status = InsertAnswer::Status::refused});
   }
@@ -398,7 +399,8 @@ void Node::State::on_remove(const MessageHeader& h, NodeId from, const Remove& m
     return;
   }
   const DirectoryGroup* group = group_for(h.origin, m.id.group());
-  if (!group) return answer_request(h, from, RequestAnswer::Status::denied);
+  bool version = h.origin.is_op() || owner_may_say(m.version);
+  if (!group || !version) return answer_request(h, from, RequestAnswer::Status::denied);
   SessionKey key = session_key(m.id, group->secret);
   if (!belongs_here(h, from, m, key.slot(), now) || repeat_request(h, from)) return;
 

@@ -41,8 +41,11 @@ void Node::State::begin_request(Request req, Instant expires, bool lifted, Insta
   r.deadline = now + std::max<Duration>(200ms, 3 * rtt_max(key.slot()));
   bool applied = apply_held(record, expires, false, {}, now, lifted);
   StoredRecord* s = store.find(key, now);
-  if (!s || !is_tombstone(s->record.state)) {  // no room for it, or what stands here is newer
-    answer_request(r, s ? RequestAnswer::Status::ok : RequestAnswer::Status::degraded);
+  bool revoke = r.kind == Request::Kind::revoke;
+  if (!s || !is_tombstone(s->record.state) || (revoke && s->record.state != RecordState::revoked)) {
+    // No room for it, or what stands here is newer: of that a removal wants no more, a revocation does.
+    auto newer = revoke ? RequestAnswer::Status::denied : RequestAnswer::Status::ok;
+    answer_request(r, s ? newer : RequestAnswer::Status::degraded);
     return finish(r, now);
   }
   r.record = s->record;
@@ -72,6 +75,11 @@ void Node::State::on_superseded(const Record& by, Instant now) {
       continue;
     }
     r.record.version = revocation_version(by.version.term + kRevocationTerms, rng());
+    if (!supersedes(r.record, by)) {  // the terms are used up
+      answer_request(r, RequestAnswer::Status::denied);
+      finish(r, now);
+      continue;
+    }
     r.have.clear();
     r.have_unsynced.clear();
     r.silent.clear();
@@ -301,7 +309,7 @@ void Node::State::try_silent(const SessionKey& key, Instant now) {
   StoredRecord* s = store.find(key, now);
   if (!s || s->record.state != RecordState::revoked || !quiet(key, now)) return;
   if (auto it = silent_askers.find(key); it != silent_askers.end()) {
-    for (const auto& [id, version] : it->second) send(id, 0, HoldersSilent{key, version});
+    for (const auto& [id, version] : it->second.versions) send(id, 0, HoldersSilent{key, version});
     silent_askers.erase(it);
   }
   auto [first, last] = requests_of.equal_range(key);

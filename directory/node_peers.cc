@@ -29,6 +29,7 @@ Duration Node::State::rtt_max(Slot slot) const {
 
 void Node::State::send_heartbeats(Instant now) {
   forget_outcomes(now);
+  std::erase_if(silent_askers, [&](const auto& a) { return now - a.second.last >= kSilentAskerLife; });
   std::erase_if(members_heard, [&](const auto& m) { return now - m.second >= kDeadManTime; });
   // Those heard within half of the dead-man time; when they are too many for one heartbeat they take turns.
   std::vector<MemberId> listed;

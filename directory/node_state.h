@@ -30,8 +30,9 @@ inline constexpr Duration kLongestRetry = 5s;  // of any request: a revocation o
 inline constexpr Duration kWithdrawnMemory = 15s;
 inline constexpr Duration kOutcomeMemory = 30s;  // a request that comes again gets the same outcome
 inline constexpr size_t kPendingPerOriginMax = 1024;
-inline constexpr size_t kPendingMax = 65'536;   // writes, and requests
-inline constexpr size_t kOutcomesMax = 65'536;  // of requests that are over; the oldest are forgotten first
+inline constexpr size_t kPendingMax = 65'536;      // writes, and requests
+inline constexpr size_t kOutcomesMax = 65'536;     // of requests that are over; the oldest are forgotten first
+inline constexpr Duration kSilentAskerLife = 10s;  // asked at least every 800 ms as long as anybody waits
 inline constexpr size_t kWithdrawnMax = 65'536;
 inline constexpr size_t kWaitersMax = 8;          // copies and renewals of one insert under way
 inline constexpr size_t kMembersListedMax = 300;  // of one heartbeat; more take turns
@@ -314,7 +315,11 @@ struct Node::State {
 
   std::map<uint32_t, Push> pushes;
   std::unordered_map<SessionKey, unsigned> pushes_of;
-  std::map<SessionKey, std::map<ProxyId, Version>> silent_askers;
+  struct SilentAskers {
+    std::map<ProxyId, Version> versions;
+    Instant last{};
+  };
+  std::map<SessionKey, SilentAskers> silent_askers;
 
   std::map<ProxyId, SyncPeer> sync;
   std::map<SessionKey, std::set<ProxyId>> synced_tombstones;  // and which peers sent it

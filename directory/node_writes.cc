@@ -90,6 +90,7 @@ Node::State::Verdict Node::State::judge(Record& r, bool born_new, Instant now, s
   }
   const Record& held = s->record;
   if (held.state == RecordState::revoked) return Verdict::conflict;
+  if (held.version.term + (held.owner != r.owner) > kOwnerTermMax) return Verdict::conflict;  // until that record ends
   if (held.owner == r.owner) {
     r.version.term = held.version.term;
     if (held.state == RecordState::removed) {
@@ -103,8 +104,8 @@ Node::State::Verdict Node::State::judge(Record& r, bool born_new, Instant now, s
   bool owner_dead = held.target == Target::member && dead(held.member, now);
   if (!passable(held, born_new, owner_dead)) return Verdict::conflict;
   passed_term = held.version.term;
-  r.version.term = static_cast<uint16_t>(std::min(held.version.term + 1, 0xfffe));
-  return r.version.term > held.version.term ? Verdict::ok : Verdict::conflict;
+  r.version.term = static_cast<uint16_t>(held.version.term + 1);
+  return Verdict::ok;
 }
 
 void Node::State::send_places(Write& w, Instant now) {
@@ -392,7 +393,9 @@ void Node::State::on_held(const MessageHeader&, ProxyId from, const Held& m, Ins
   // Of a tombstone it is the coordinator's question; it may have come before the tombstone itself.
   if (m.version.incarnation != kId24Max || (silent_askers.size() >= kPendingMax && !silent_askers.contains(m.key)))
     return;
-  silent_askers[m.key][from] = m.version;
+  SilentAskers& askers = silent_askers[m.key];
+  askers.last = now;
+  askers.versions[from] = m.version;
   try_silent(m.key, now);
 }
 

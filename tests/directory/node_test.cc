@@ -880,6 +880,57 @@ TEST(Node, RemovalsAndRevocationsThatAreOverTakeNoRoomFromInserts) {
   EXPECT_EQ(c.counter(1, "directory.request.over_limit.requests"), 0u);
 }
 
+TEST(Node, NoVersionOfAMemberStandsInTheWayOfARevocation) {
+  for (uint16_t term : {0xffff, 0xfffe, 0xfff0, 0xfffe - 63}) {
+    SCOPED_TRACE(term);
+    Cluster c({});
+    c.run(kSettled);
+    SessionId id = c.session(40000);
+    uint32_t high = c.insert({.member = 1, .id = id, .term = term});
+    c.run(100ms);
+    EXPECT_EQ(c.insert_answer(high)->status, In::refused);
+    uint32_t r = c.revoke(NodeId::op(), id, 1);
+    c.run(100ms);
+    EXPECT_TRUE(c.answered(r, Re::silent));
+  }
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  uint32_t last = c.insert({.member = 1, .id = id, .incarnation = kId24Max});
+  uint32_t highest = c.insert({.member = 1, .id = c.session(40001), .incarnation = kId24Max - 1, .term = 0xfffe - 64});
+  c.run(100ms);
+  EXPECT_EQ(c.insert_answer(last)->status, In::refused) << "that incarnation is the revocations'";
+  EXPECT_EQ(c.insert_answer(highest)->status, In::ok);
+  uint32_t r = c.revoke(NodeId::op(), c.session(40001), 2);
+  c.run(100ms);
+  EXPECT_TRUE(c.answered(r, Re::silent));
+  // A removal of what this node has not got may not say more, either.
+  MessageHeader h{.request = 5'000, .origin = NodeId::member({2}), .view = c.view.id()};
+  c.send(NodeId::member({2}), NodeId::proxy({1}), h, Remove{c.session(40002), {0xffff, 1, 1}});
+  c.run(100ms);
+  EXPECT_TRUE(c.answered(5'000, Re::denied));
+}
+
+TEST(Node, ARevocationThatFindsNoRoomAboveALiftIsDenied) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  bool denied = false;
+  for (int i = 0; i < 1'100 && !denied; ++i) {
+    uint32_t r = c.revoke(NodeId::op(), id, 1);
+    c.run(5ms);
+    denied = c.answered(r, Re::denied);
+    EXPECT_FALSE(c.answered(r, Re::ok));
+    c.unrevoke(NodeId::op(), id, 1);
+    c.run(5ms);
+  }
+  EXPECT_TRUE(denied) << "the terms are used up until the last lift ends";
+  c.run(61s);
+  uint32_t r = c.revoke(NodeId::op(), id, 1);
+  c.run(100ms);
+  EXPECT_TRUE(c.answered(r, Re::silent));
+}
+
 TEST(Node, MembersActForThemselvesOnly) {
   Cluster c({});
   c.run(1s);

@@ -81,7 +81,7 @@ Result<uint32_t> raise_incarnation(const std::string& dir) {
                                      "/incarnation: expected \"statecast-incarnation 1 NUMBER\"; remove the file only "
                                      "if no proxy knows sessions of this member any more (wait 60 s)");
   }
-  if (last >= kId24Max) return fail(Code::invalid, dir + "/incarnation: 24 bits are used up");
+  if (last >= kId24Max - 1) return fail(Code::invalid, dir + "/incarnation: 24 bits are used up");
   auto done =
       write_file(dir, "incarnation",
                  "statecast-incarnation " + std::to_string(kIncarnationFormat) + " " + std::to_string(last + 1) + "\n");
