@@ -91,7 +91,8 @@ Node::State::State(NodeOptions o, Instant now)
       rng(options.seed),
       started(now),
       last_now(now),
-      awake_since(now) {
+      awake_since(now),
+      store(std::mt19937_64(~options.seed)()) {
   boot = static_cast<uint32_t>(rng()) | 1;
   last_id = static_cast<uint32_t>(rng());  // an acknowledgement of the boot before meets no request of this one
   for (const DirectoryGroup& g : options.groups) groups.emplace(g.id, g);

@@ -25,6 +25,12 @@ constexpr unsigned kRefreshSends = 3;       // then the next period is the next 
 constexpr Duration kRefreshAhead = 250ms;   // refreshes due within this go along
 constexpr uint64_t kCounterMask = (1ull << 40) - 1;
 
+KeyedHash::Key random_key(Rng& rng) {
+  KeyedHash::Key key;
+  rng.fill(key);
+  return key;
+}
+
 uint32_t wire_ms(Duration d) {
   return static_cast<uint32_t>(std::clamp<int64_t>(to_ms(d), 0, UINT32_MAX));
 }
@@ -53,7 +59,9 @@ Owner::Owner(OwnerOptions options, uint64_t seed)
     : options_(std::move(options)),
       rng_(seed),
       next_handle_(static_cast<uint32_t>(rng_.next())),
-      next_request_(static_cast<uint32_t>(rng_.next())) {}
+      next_request_(static_cast<uint32_t>(rng_.next())),
+      handles_(16, KeyedHash(random_key(rng_))),
+      revoked_ids_(16, handles_.hash_function()) {}
 
 // --- what the agent calls ---
 

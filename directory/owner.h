@@ -22,6 +22,7 @@
 
 #include "base/rng.h"
 #include "base/units.h"
+#include "dataplane/session/keyed_hash.h"
 #include "directory/messages.h"
 #include "directory/view.h"
 
@@ -200,10 +201,10 @@ class Owner {
   uint32_t next_handle_;
   uint32_t next_request_;
   std::map<uint32_t, Session> sessions_;  // by handle
-  std::unordered_map<SessionId, uint32_t> handles_;
+  std::unordered_map<SessionId, uint32_t, KeyedHash> handles_;
   std::map<uint32_t, Pending> pending_;  // by request
   std::map<uint32_t, Revocation> revoked_;
-  std::unordered_map<SessionId, uint32_t> revoked_ids_;
+  std::unordered_map<SessionId, uint32_t, KeyedHash> revoked_ids_;
   std::optional<Instant> revocations_resent_;
   std::set<Timer> timers_;
   std::deque<DirectoryOutput> outputs_;

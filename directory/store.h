@@ -69,6 +69,8 @@ Record wire_record(const Record& record, Instant expires, Instant now);
 
 class Store {
  public:
+  explicit Store(uint64_t salt) : by_handle_(16, HandleHash{salt}) {}
+
   StoredRecord* find(const SessionKey& key, Instant now);
   // The record under its key, in place of what was there. Share, grants and holders stay: the caller judges them.
   StoredRecord& put(const Record& record, Instant expires);
@@ -96,9 +98,16 @@ class Store {
     uint32_t incarnation, handle;
     bool operator==(const HandleKey&) const = default;
   };
+  // Members choose handles and incarnations: without the salt none can make a chain long.
   struct HandleHash {
+    uint64_t salt;
+    static uint64_t mix(uint64_t x) noexcept {
+      x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+      x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+      return x ^ (x >> 31);
+    }
     size_t operator()(const HandleKey& k) const noexcept {
-      return (uint64_t(k.owner.value) << 32 | k.handle) * 0x9e3779b97f4a7c15u ^ k.incarnation;
+      return mix(mix((uint64_t(k.owner.value) << 32 | k.handle) ^ salt) + (k.incarnation ^ (salt >> 32)));
     }
   };
   struct Place {
