@@ -89,7 +89,7 @@ class Lab:
             return False
         self._signal(entry, how)
         deadline = time.monotonic() + patience_s
-        while start_time(entry["pid"]) == entry["started"] and self._state_of(entry["pid"]) != "Z":
+        while self._is_there(entry):
             if time.monotonic() > deadline:
                 self._signal(entry, signal.SIGKILL)
                 deadline += patience_s
@@ -157,7 +157,7 @@ class Lab:
 
     def running(self):
         return [name for name, entry in self._processes().items()
-                if start_time(entry["pid"]) == entry["started"] and self._state_of(entry["pid"]) != "Z"]
+                if self._is_there(entry)]
 
     def popen(self, host, *words, **kwargs):
         return subprocess.Popen(self.net.in_host(host, *words), **kwargs)
@@ -222,12 +222,17 @@ class Lab:
             os.kill(entry["pid"], how)
 
     @staticmethod
-    def _state_of(pid):
+    def _is_there(entry):
+        """Until its last thread has ended: the first may be a zombie while others still hold the sockets."""
+        pid = entry["pid"]
+        if start_time(pid) != entry["started"]:
+            return False
         try:
             with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-                return f.read().rpartition(")")[2].split()[0]
+                zombie = f.read().rpartition(")")[2].split()[0] == "Z"
+            return not zombie or len(os.listdir(f"/proc/{pid}/task")) > 1
         except OSError:
-            return None
+            return False
 
     @staticmethod
     def _reap(pid):
