@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Every request is a Pending until it is answered: sent to one proxy, after max(100 ms, 2 x RTT) to the next, then with
-// back-off. Its number and content stay the same, so that a second copy changes nothing. The timers:
-//   pending   a request was not answered, or a withdrawn insert's random wait is over
-//   session   a half-open or closing session's time is over: forgotten, as its record ends by itself
-//   refresh   an established session's 15 s are over; those due soon go along, so that datagrams are full
-//   revoked   a tombstone ends
+// back-off. Its number and content stay the same, so that a second copy changes nothing. Its timers are in
+// owner_timers.cc.
 #include "directory/owner.h"
 
 #include <algorithm>
@@ -21,8 +18,6 @@ constexpr unsigned kBusyTries = 3;
 constexpr Duration kRefusedWait = 1s;       // an established session that was refused tries again
 constexpr Duration kSilentPoll = 1s;        // stored, not yet silent: asks again, should the answer have been lost
 constexpr Duration kRequestPatience = 60s;  // remove, unrevoke
-constexpr unsigned kRefreshSends = 3;       // then the next period is the next try
-constexpr Duration kRefreshAhead = 250ms;   // refreshes due within this go along
 constexpr uint64_t kCounterMask = (1ull << 40) - 1;
 
 KeyedHash::Key random_key(Rng& rng) {
@@ -503,91 +498,6 @@ void Owner::on_notice(const Notice& n, Instant now) {
   if (n.version < at->second.acknowledged_version) return;  // older than what the directory has told us since
   forget(n.handle);
   emit({.kind = OwnerEvent::Kind::superseded, .id = id, .remaining_ms = n.remaining_ms});
-}
-
-// --- time ---
-
-void Owner::on_deadline(Instant now) {
-  while (!timers_.empty() && timers_.begin()->at <= now) {
-    Timer t = *timers_.begin();
-    timers_.erase(timers_.begin());
-    switch (t.kind) {
-      case TimerKind::pending: on_pending_due(t.number, now); break;
-      case TimerKind::session:
-        sessions_.at(t.number).ends.reset();
-        forget(t.number);
-        break;
-      case TimerKind::refresh:
-        timers_.insert(t);
-        refresh_due(now);
-        break;
-      case TimerKind::revoked: lift(t.number); break;
-    }
-  }
-}
-
-void Owner::on_pending_due(uint32_t request, Instant now) {
-  auto at = pending_.find(request);
-  Pending& p = at->second;
-  if (p.withdrawn) {  // the wait is over: the same insert under a new version and number
-    Session& s = sessions_.at(p.handle);
-    auto& i = std::get<Insert>(p.body);
-    std::vector<uint8_t> packet = std::move(p.packet);
-    const unsigned busy = p.busy;
-    const bool told = p.told_refused;
-    start_insert(p.handle, s,
-                 {.born_new = i.born_new, .quiet = p.quiet, .ingress = i.ingress, .hint = p.hint, .packet = packet},
-                 now);
-    Pending& next = pending_.at(s.request);
-    next.busy = busy;
-    next.told_refused = told;
-    return;
-  }
-  if (p.kind == Pending::Kind::refresh && p.sends >= kRefreshSends) {
-    ++counters_.refresh_unanswered;
-    return drop_pending(request);
-  }
-  if (p.gives_up && *p.gives_up <= now) {
-    OwnerEvent event{.kind = OwnerEvent::Kind::failed,
-                     .id = p.id,
-                     .request = request,
-                     .failed_status = RequestAnswer::Status::try_again};
-    const bool quiet = p.quiet;
-    drop_pending(request);
-    if (!quiet) emit(event);
-    return;
-  }
-  send(request, p, now);
-}
-
-// Sends what is due, and what is due soon, as full datagrams to each replica.
-void Owner::refresh_due(Instant now) {
-  std::vector<uint32_t> due;
-  for (const Timer& t : timers_) {
-    if (t.at > now + kRefreshAhead) break;
-    if (t.kind == TimerKind::refresh) due.push_back(t.number);
-  }
-  std::map<ProxyId, std::vector<Refresh::Entry>> entries;
-  for (uint32_t handle : due) {
-    Session& s = sessions_.at(handle);
-    timers_.erase({*s.refreshes, TimerKind::refresh, handle});
-    s.refreshes = now + options_.refresh_period;
-    timers_.insert({*s.refreshes, TimerKind::refresh, handle});
-    for (ProxyId p : s.replicas) {
-      auto& list = entries[p];
-      list.push_back({handle, s.bucket_counter, s.bucket_bytes});
-      if (list.size() == kRefreshEntriesMax) refresh(p, std::exchange(list, {}), now);
-    }
-  }
-  for (auto& [p, list] : entries)
-    if (!list.empty()) refresh(p, std::move(list), now);
-}
-
-void Owner::refresh(ProxyId replica, std::vector<Refresh::Entry> entries, Instant now) {
-  if (!reachable(replica)) return;  // the next period asks again
-  ++counters_.refreshes;
-  add_request(
-      {.kind = Pending::Kind::refresh, .body = Refresh{options_.incarnation, std::move(entries)}, .to = replica}, now);
 }
 
 Instant Owner::next_deadline() const {
