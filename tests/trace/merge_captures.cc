@@ -9,7 +9,10 @@ namespace {
 
 pcap_dumper_t* open_out(const char* path, int dlt) {
   pcap_t* dead = pcap_open_dead_with_tstamp_precision(dlt, 262'144, PCAP_TSTAMP_PRECISION_NANO);
-  return dead ? pcap_dump_open(dead, path) : nullptr;
+  if (!dead) return nullptr;
+  pcap_dumper_t* out = pcap_dump_open(dead, path);
+  pcap_close(dead);  // the file's header is written; the dumper needs it no more
+  return out;
 }
 
 }  // namespace
