@@ -435,16 +435,29 @@ void Node::State::on_remove(const MessageHeader& h, NodeId from, const Remove& m
                 expires, false, now);
 }
 
-void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m, Instant now) {
+// What a revoke or unrevoke is about, once its sender may say it and this node is to carry it out; nullopt where the
+// message has been answered, relayed or counted already.
+template <class Body>
+std::optional<Node::State::Named> Node::State::session_named(const MessageHeader& h, NodeId from, const Body& m,
+                                                             Instant now) {
   if (!acts_for(h, from)) {
     ++count.message_malformed;
-    return;
+    return std::nullopt;
   }
   const DirectoryGroup* group = group_for(h.origin, m.id ? m.id->group() : m.group);
-  if (!group || (!m.id && !h.origin.is_op())) return answer_request(h, from, RequestAnswer::Status::denied);
+  if (!group || (!m.id && !h.origin.is_op())) {
+    answer_request(h, from, RequestAnswer::Status::denied);
+    return std::nullopt;
+  }
   SessionKey key = m.id ? session_key(*m.id, group->secret) : m.key;
-  if (!belongs_here(h, from, m, key.slot(), now) || repeat_request(h, from)) return;
+  if (!belongs_here(h, from, m, key.slot(), now) || repeat_request(h, from)) return std::nullopt;
+  return Named{group, key};
+}
 
+void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m, Instant now) {
+  auto named = session_named(h, from, m, now);
+  if (!named) return;
+  const auto [group, key] = *named;
   StoredRecord* s = store.find(key, now);
   if (s && !h.origin.is_op() && s->record.owner != h.origin && !is_tombstone(s->record.state)) {
     return answer_request(h, from, RequestAnswer::Status::denied);
@@ -468,16 +481,9 @@ void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m
 }
 
 void Node::State::on_unrevoke(const MessageHeader& h, NodeId from, const Unrevoke& m, Instant now) {
-  if (!acts_for(h, from)) {
-    ++count.message_malformed;
-    return;
-  }
-  const DirectoryGroup* group = group_for(h.origin, m.id ? m.id->group() : m.group);
-  if (!group || (!m.id && !h.origin.is_op())) return answer_request(h, from, RequestAnswer::Status::denied);
-  SessionKey key = m.id ? session_key(*m.id, group->secret) : m.key;
-  if (!belongs_here(h, from, m, key.slot(), now) || repeat_request(h, from)) return;
-
-  StoredRecord* s = store.find(key, now);
+  auto named = session_named(h, from, m, now);
+  if (!named) return;
+  StoredRecord* s = store.find(named->key, now);
   if (s && is_lift(s->record)) return answer_request(h, from, RequestAnswer::Status::ok);
   if (!s || s->record.state != RecordState::revoked) return answer_request(h, from, RequestAnswer::Status::not_found);
   if (!h.origin.is_op() && s->record.owner != h.origin) return answer_request(h, from, RequestAnswer::Status::denied);

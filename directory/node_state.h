@@ -161,6 +161,12 @@ struct Node::State {
   void on_query(const MessageHeader& h, NodeId from, const Query& m, Instant now);
   void on_refresh(const MessageHeader& h, const Refresh& m, Instant now);
   void on_remove(const MessageHeader& h, NodeId from, const Remove& m, Instant now);
+  struct Named {
+    const DirectoryGroup* group;
+    SessionKey key;
+  };
+  template <class Body>
+  std::optional<Named> session_named(const MessageHeader& h, NodeId from, const Body& m, Instant now);
   void on_revoke(const MessageHeader& h, NodeId from, const Revoke& m, Instant now);
   void on_unrevoke(const MessageHeader& h, NodeId from, const Unrevoke& m, Instant now);
   bool acts_for(const MessageHeader& h, NodeId from) const;
