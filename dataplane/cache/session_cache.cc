@@ -119,6 +119,8 @@ void SessionCache::quiescent(unsigned reader) {
   rte_rcu_qsbr_quiescent(state_->rcu, reader);
 }
 
+void SessionCache::prefetch(const SessionKey[], size_t) const {}
+
 void SessionCache::lookup(const SessionKey keys[], const uint32_t bytes[], size_t n, Instant now, CacheHit out[]) {
   if (n == 0) return;
   State& s = *state_;

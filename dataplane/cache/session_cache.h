@@ -79,6 +79,9 @@ class SessionCache {
   static Result<std::unique_ptr<SessionCache>> create(const SessionCacheOptions& options);
   ~SessionCache();
 
+  // Starts loading what lookup() of the same keys will read; for when there is other work to do before it. What it can
+  // do is the table's affair: rte_hash shows nobody its buckets, so there it does nothing.
+  void prefetch(const SessionKey keys[], size_t n) const;
   // n <= 64. `bytes[i]`: inner packet's IP length, spent where the verdict is forward or stateless. 0 only looks: it
   // neither spends nor asks again.
   void lookup(const SessionKey keys[], const uint32_t bytes[], size_t n, Instant now, CacheHit out[]);
