@@ -1,27 +1,32 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Session cache: what a look-up costs per packet, beside what its parts and the obvious rival cost.
 //
-//   session_cache_bench --sessions=10000 --sessions=1000000        (default)
-//   session_cache_bench --sessions=10000000                        (needs about 3 GB)
+//   session_cache_bench                                            10 thousand and 1 million sessions
+//   session_cache_bench --sessions=10000000                        (3 GB with rte_hash and the map)
+//   session_cache_bench --sessions=100000000 --lines-only          (7 GB, of which the keys of this program are 2)
+//   session_cache_bench --huge                                     DPDK's memory on reserved huge pages too
 //
-// lookup      SessionCache::lookup, bursts of 32, spends bytes of bounded leases
+// lookup      SessionCache::lookup, bursts of 32, spends bytes of bounded leases; over either table
+// ahead       the same with prefetch() of the next burst before it, as the pipeline does
 // rte_hash    rte_hash_lookup_with_hash_bulk on the same keys, nothing read or written beside it
 // map         std::unordered_map<SessionKey, record>, one find and one subtraction per packet
-// "cold" goes over all sessions in random order, "hot" over 1,024 of them. insert: put() of new sessions.
-// Fixed seed; without huge pages. `packet` and `insert` are the figures (CPU time).
+// insert      put() of new sessions while the load of the table's slots goes from 0.05 below the figure up to it
+// "cold" goes over all sessions in random order, "hot" over 1,024 of them. Fixed seed. `packet`, `insert` and
+// `bytes_per_session` (all memory of a full cache) are the figures; time is CPU time.
 //
-// CPU ns per packet, burst 32, Xeon (Sapphire Rapids class) virtual machine of 2 cores that others were using, 4 KiB
-// pages, 2026-11-25:
-//              10k hot  10k cold  1M hot  1M cold
-//   lookup          41        39      54       53
-//   rte_hash        19        18      23       26
-//   map             25        20      28       75      (no locks, no versions: what one thread alone could have)
-//   insert                   128               193
+// CPU ns per packet, EPYC (Zen 5 class) virtual machine of 2 cores that others were using, 2026-11-26:
+//                    10k hot  10k cold  1M hot  1M cold
+//   lookup/lines          12        12      15       23
+//   ahead/lines           12        12      15       18
+//   lookup/rte_hash       15        14      23       33
+//   rte_hash               7         6      15       16
+//   map                    5         4      15       60      (no locks, no versions: what one thread alone could have)
 #include <benchmark/benchmark.h>
 #include <rte_eal.h>
 #include <rte_hash.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -51,7 +56,7 @@ std::vector<SessionKey> make_keys(size_t n) {
 std::vector<SessionKey> make_packets(const std::vector<SessionKey>& keys, Reach reach) {
   std::mt19937_64 rng(2);
   const size_t among = reach == Reach::hot ? std::min(kHot, keys.size()) : keys.size();
-  std::vector<SessionKey> packets(std::min<size_t>(std::max<size_t>(keys.size(), kHot), 1 << 21) / kBurst * kBurst);
+  std::vector<SessionKey> packets(std::min<size_t>(std::max<size_t>(keys.size(), kHot), 1 << 23) / kBurst * kBurst);
   for (SessionKey& p : packets) p = keys[rng() % among];
   return packets;
 }
@@ -60,8 +65,12 @@ void report(benchmark::State& state, const char* of, double each) {
       benchmark::Counter(double(state.iterations()) * each, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
-std::unique_ptr<SessionCache> make_cache(size_t sessions) {
-  auto made = SessionCache::create({.sessions = uint32_t(sessions), .negative = 1024, .readers = 1, .zero = kStart});
+const char* name_of(SessionTable t) {
+  return t == SessionTable::lines ? "lines" : "rte_hash";
+}
+std::unique_ptr<SessionCache> make_cache(SessionTable table, size_t sessions) {
+  auto made = SessionCache::create(
+      {.sessions = uint32_t(sessions), .negative = 64, .readers = 1, .zero = kStart, .table = table});
   if (!made) {
     std::fprintf(stderr, "%s\n", made.error().message.c_str());
     std::exit(1);
@@ -73,27 +82,36 @@ CacheEntry lease(uint64_t n) {
           .group = {uint32_t(1 + n % 10)},
           .version = {1, 1, 1},
           .ends = kStart + 60s,
-          .bytes = uint64_t(1) << 30};
+          .bytes = uint64_t(100) << 20};
 }
 
-void lookup(benchmark::State& state, size_t sessions, Reach reach) {
-  const auto keys = make_keys(sessions);
-  const auto packets = make_packets(keys, reach);
-  auto cache = make_cache(sessions);
-  for (size_t i = 0; i < sessions; ++i) cache->put(keys[i], lease(i), kStart);
+void lookup(benchmark::State& state, SessionTable table, size_t sessions, Reach reach, bool ahead) {
+  std::vector<SessionKey> packets;
+  auto cache = make_cache(table, sessions);
+  {
+    const auto keys = make_keys(sessions);
+    packets = make_packets(keys, reach);
+    for (size_t i = 0; i < sessions; ++i) cache->put(keys[i], lease(i), kStart);
+  }
   uint32_t bytes[kBurst];
-  std::fill_n(bytes, kBurst, 100);
+  std::fill_n(bytes, kBurst, 10);
   CacheHit hits[kBurst];
-  size_t at = 0;
+  size_t at = 0, forwarded = 0, looked = 0;
   cache->register_reader(0);
   for (auto _ : state) {
+    const size_t next = at + kBurst == packets.size() ? 0 : at + kBurst;
+    if (ahead) cache->prefetch(&packets[next], kBurst);
     cache->lookup(&packets[at], bytes, kBurst, kStart + 1s, hits);
     cache->quiescent(0);
     benchmark::DoNotOptimize(hits);
-    at = at + kBurst == packets.size() ? 0 : at + kBurst;
+    forwarded += hits[0].verdict == CacheVerdict::forward;
+    ++looked;
+    at = next;
   }
   cache->unregister_reader(0);
+  if (forwarded < looked * 99 / 100) state.SkipWithError("not forwarded");
   report(state, "packet", kBurst);
+  state.counters["bytes_per_session"] = double(cache->memory_bytes()) / double(sessions);
 }
 
 uint32_t low_bits(const void* key, uint32_t, uint32_t) {
@@ -158,29 +176,52 @@ void map(benchmark::State& state, size_t sessions, Reach reach) {
   report(state, "packet", kBurst);
 }
 
-void insert(benchmark::State& state, size_t sessions) {
+void insert(benchmark::State& state, SessionTable table, size_t sessions, double load) {
   const auto keys = make_keys(sessions);
+  size_t timed = 0;
   for (auto _ : state) {
     state.PauseTiming();
-    auto cache = make_cache(sessions);
+    auto cache = make_cache(table, sessions);
+    const auto from = size_t((load - 0.05) * double(cache->slots()));
+    const auto to = std::min(sessions, size_t(load * double(cache->slots())));
+    for (size_t i = 0; i < from; ++i) cache->put(keys[i], lease(i), kStart);
+    timed += to - from;
     state.ResumeTiming();
-    for (size_t i = 0; i < sessions; ++i) cache->put(keys[i], lease(i), kStart);
+    for (size_t i = from; i < to; ++i) cache->put(keys[i], lease(i), kStart);
     state.PauseTiming();
+    if (cache->stats().evicted != 0) state.SkipWithError("evicted");
     cache.reset();
     state.ResumeTiming();
   }
-  report(state, "insert", double(sessions));
+  report(state, "insert", double(timed) / double(state.iterations()));
 }
 
-void add_benchmarks(size_t sessions) {
+struct Options {
+  std::vector<size_t> sizes;
+  bool lines_only = false, huge = false;
+};
+
+void add_benchmarks(size_t sessions, const Options& o) {
   const std::string n = "/" + std::to_string(sessions);
+  std::vector<SessionTable> tables{SessionTable::lines};
+  if (!o.lines_only) tables.push_back(SessionTable::rte_hash);
   for (Reach reach : {Reach::hot, Reach::cold}) {
     const std::string name = n + (reach == Reach::hot ? "/hot" : "/cold");
-    benchmark::RegisterBenchmark(("lookup" + name).c_str(), lookup, sessions, reach);
+    for (SessionTable t : tables) {
+      benchmark::RegisterBenchmark(("lookup/" + (name_of(t) + name)).c_str(), lookup, t, sessions, reach, false);
+    }
+    benchmark::RegisterBenchmark(("ahead/lines" + name).c_str(), lookup, SessionTable::lines, sessions, reach, true);
+    if (o.lines_only) continue;
     benchmark::RegisterBenchmark(("rte_hash" + name).c_str(), plain_rte_hash, sessions, reach);
     benchmark::RegisterBenchmark(("map" + name).c_str(), map, sessions, reach);
   }
-  benchmark::RegisterBenchmark(("insert" + n).c_str(), insert, sessions);
+  for (double load : {0.7, 0.9}) {
+    if (sessions < 1 << 17) break;  // a table of lines is never so small that this load could be had
+    for (SessionTable t : tables) {
+      const std::string name = "insert/" + (name_of(t) + n) + "/load" + std::to_string(int(load * 100));
+      benchmark::RegisterBenchmark(name.c_str(), insert, t, sessions, load);
+    }
+  }
 }
 
 }  // namespace
@@ -188,23 +229,35 @@ void add_benchmarks(size_t sessions) {
 
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
-  std::vector<size_t> sizes;
+  statecast::Options options;
   for (int i = 1; i < argc; ++i) {
-    if (std::strncmp(argv[i], "--sessions=", 11) == 0) sizes.push_back(std::strtoull(argv[i] + 11, nullptr, 10));
+    if (std::strncmp(argv[i], "--sessions=", 11) == 0)
+      options.sizes.push_back(std::strtoull(argv[i] + 11, nullptr, 10));
+    if (std::strcmp(argv[i], "--lines-only") == 0) options.lines_only = true;
+    if (std::strcmp(argv[i], "--huge") == 0) options.huge = true;
   }
-  if (sizes.empty()) sizes = {10'000, 1'000'000};
+  if (options.sizes.empty()) options.sizes = {10'000, 1'000'000};
 
-  size_t largest = 0;
-  for (size_t s : sizes) largest = std::max(largest, s);
-  std::string memory = std::to_string(64 + largest * 160 / 1'000'000),
-              prefix = "statecast-bench" + std::to_string(getpid());
-  std::vector<std::string> words = {"bench", "--no-huge", "-m", memory,           "--no-pci",    "--file-prefix",
-                                    prefix,  "--lcores",  "0",  "--no-telemetry", "--log-level", "error"};
+  const size_t largest = options.lines_only ? 0 : *std::max_element(options.sizes.begin(), options.sizes.end());
+  std::vector<std::string> words = {"bench",
+                                    "--no-pci",
+                                    "--lcores",
+                                    "0",
+                                    "--no-telemetry",
+                                    "--log-level",
+                                    "error",
+                                    "-m",
+                                    std::to_string(64 + largest * 140 / 1'000'000)};
+  if (options.huge) {
+    words.insert(words.end(), {"--in-memory", "--iova-mode=va"});
+  } else {
+    words.insert(words.end(), {"--no-huge", "--file-prefix", "statecast-bench" + std::to_string(getpid())});
+  }
   std::vector<char*> eal;
   for (std::string& w : words) eal.push_back(w.data());
   if (rte_eal_init(int(eal.size()), eal.data()) < 0) return 1;
 
-  for (size_t s : sizes) statecast::add_benchmarks(s);
+  for (size_t s : options.sizes) statecast::add_benchmarks(s, options);
   benchmark::RunSpecifiedBenchmarks();
   rte_eal_cleanup();
 }

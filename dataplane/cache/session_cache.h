@@ -6,18 +6,17 @@
 //   cache->lookup(keys, bytes, n, now, out);    // a burst: spends the packets' bytes, tells what to do with each
 //   cache->put(key, entry, now);                // writer: from a CacheEvent
 //
-// On rte_hash (RW_CONCURRENCY_LF, reclamation by rte_rcu_qsbr) with one 64-bit word per entry that packets change by
-// atomics only: {destination, coarse expiry rounded down, flags, bytes left}. Version, group and what else only the
-// writer needs lie in a cold array by slot number.
-// Bound: a packet passes only if all its bytes are left, so that bytes passed never exceed bytes granted (the design
-// would allow one burst per core more).
-// Threads: lookup() and quiescent() from registered readers (workers), each with its own number; everything else from
-// the one writer (control thread); stats() from anywhere. Readers call quiescent() once a burst, also an empty one.
-// Ownership: owns its table.
+// One 64-bit word per entry is all that packets change, by compare-and-swap: {destination, coarse expiry rounded down,
+// flags, bytes left}. Version and what else only the writer needs lie in a cold array by slot number. Where the words
+// stand is the table's affair: `lines` is made for this, at most 40 bytes per entry in all; `rte_hash` is the
+// reference. Bound: a packet passes only if all its bytes are left, so that bytes passed never exceed bytes granted
+// (the design would allow one burst per core more). Threads: lookup() and quiescent() from registered readers
+// (workers), each with its own number; everything else from the one writer (control thread); stats() from anywhere.
+// Readers call quiescent() once a burst, also an empty one (rte_hash reclaims by it; lines needs no word from its
+// readers). Ownership: owns its table.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 
@@ -59,6 +58,8 @@ struct CacheHit {
   bool ask_again = false;  // half of the time or of the bytes is gone and this lookup is the first to see it: ask now
 };
 
+enum class SessionTable : uint8_t { lines, rte_hash };
+
 struct SessionCacheOptions {
   uint32_t sessions = 1'000'000;  // leases, tombstones, unavailable owners
   uint32_t negative = 65'536;     // negative entries, in a space of their own
@@ -66,6 +67,7 @@ struct SessionCacheOptions {
   Instant zero{};             // start of the coarse clock
   Duration floor_time = 10s;  // how long a purge keeps older leases out: the longest lease cap
   uint64_t seed = 1;          // of the samples that eviction draws
+  SessionTable table = SessionTable::lines;
 };
 
 // What a purge does to a DROP entry: a member's `not mine` must not lift a tombstone, the directory's word does.
@@ -79,8 +81,8 @@ class SessionCache {
   static Result<std::unique_ptr<SessionCache>> create(const SessionCacheOptions& options);
   ~SessionCache();
 
-  // Starts loading what lookup() of the same keys will read; for when there is other work to do before it. What it can
-  // do is the table's affair: rte_hash shows nobody its buckets, so there it does nothing.
+  // Starts loading what lookup() of the same keys will read; for when there is other work to do before it. rte_hash
+  // shows nobody its buckets, so there it does nothing.
   void prefetch(const SessionKey keys[], size_t n) const;
   // n <= 64. `bytes[i]`: inner packet's IP length, spent where the verdict is forward or stateless. 0 only looks: it
   // neither spends nor asks again.
@@ -104,24 +106,26 @@ class SessionCache {
                            Tombstones tombstones = Tombstones::lift);
   bool remove_negative(const SessionKey& key);
   // On ask_again, before asking: true if the entry still had granted bytes in reserve (a grant beyond the word's field
-  // of 1 GiB) and goes on with those.
+  // of 128 MiB) and goes on with those.
   bool refill(const SessionKey& key, Instant now);
 
-  std::optional<CacheEntry> find(const SessionKey& key, Instant now) const;  // for the command line; bytes = left
+  // bytes = left; `ends` is rounded to milliseconds, a lease's down, a tombstone's up.
+  std::optional<CacheEntry> find(const SessionKey& key, Instant now) const;
   // Frees what is over; looks at up to `count` slots, going round. Returns how many it freed. The coarse clock comes
-  // round after 36 minutes; should no round of sweeps end within half of that (a long pause of the process), lookups
+  // round after 9 minutes; should no round of sweeps end within half of that (a long pause of the process), lookups
   // treat every entry as expired until one does.
   size_t sweep(size_t count, Instant now);
-  size_t slots() const;  // how many a round of sweeps goes over
-  void for_each(const std::function<void(const SessionKey&, const CacheEntry&)>& f, Instant now) const;
+  size_t slots() const;         // how many a round of sweeps goes over
+  size_t memory_bytes() const;  // hot, cold and the writer's lists
 
   struct Stats {
     uint64_t entries, negative, evicted, insert_failed;
   };
   Stats stats() const;
 
+  struct State;  // session_ledger.h
+
  private:
-  struct State;
   explicit SessionCache(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -15,7 +15,7 @@ namespace {
 
 constexpr Instant kStart{3h};
 constexpr SessionKey key(uint64_t n) {
-  return {n << 56, n * 0x9e3779b97f4a7c15u};
+  return {n * 0xbf58476d1ce4e5b9u, n * 0x9e3779b97f4a7c15u};
 }
 constexpr unsigned kReaders = 3;
 constexpr size_t kBurst = 32;
@@ -44,10 +44,13 @@ struct Readers {
   }
 };
 
+class SessionCacheThreads : public testing::TestWithParam<SessionTable> {};
+
 // What is granted while three cores spend as fast as they can is an upper bound of what passes, for every session, and
 // each renewal is asked for at most once.
-TEST(SessionCacheThreads, NeverPassMoreThanIsGranted) {
-  auto cache = std::move(*SessionCache::create({.sessions = 64, .negative = 16, .readers = kReaders, .zero = kStart}));
+TEST_P(SessionCacheThreads, NeverPassMoreThanIsGranted) {
+  auto cache = std::move(*SessionCache::create(
+      {.sessions = 64, .negative = 16, .readers = kReaders, .zero = kStart, .table = GetParam()}));
   constexpr uint64_t kKeys = 4;
   std::atomic<uint64_t> passed[kKeys]{}, asked[kKeys]{};
   Readers readers;
@@ -90,9 +93,10 @@ TEST(SessionCacheThreads, NeverPassMoreThanIsGranted) {
   }
 }
 
-TEST(SessionCacheThreads, OneLookupAsks) {
+TEST_P(SessionCacheThreads, OneLookupAsks) {
   for (int round = 0; round < 20; ++round) {
-    auto cache = std::move(*SessionCache::create({.sessions = 64, .negative = 0, .readers = kReaders, .zero = kStart}));
+    auto cache = std::move(*SessionCache::create(
+        {.sessions = 64, .negative = 0, .readers = kReaders, .zero = kStart, .table = GetParam()}));
     ASSERT_TRUE(cache->put(key(1), {.member = {7}, .group = {1}, .ends = kStart + 10s, .bytes = 200'000}, kStart));
     std::atomic<unsigned> asked{0}, spent{0};
     Readers readers;
@@ -111,8 +115,9 @@ TEST(SessionCacheThreads, OneLookupAsks) {
 }
 
 // Slots are used again and again for other sessions under the readers' eyes; none ever sees another session's member.
-TEST(SessionCacheThreads, ASlotNeverSpeaksForAnotherSession) {
-  auto cache = std::move(*SessionCache::create({.sessions = 32, .negative = 32, .readers = kReaders, .zero = kStart}));
+TEST_P(SessionCacheThreads, ASlotNeverSpeaksForAnotherSession) {
+  auto cache = std::move(*SessionCache::create(
+      {.sessions = 32, .negative = 32, .readers = kReaders, .zero = kStart, .table = GetParam()}));
   constexpr uint64_t kKeys = 200;
   std::atomic<uint64_t> wrong{0}, hits_seen{0};
   Readers readers;
@@ -151,6 +156,9 @@ TEST(SessionCacheThreads, ASlotNeverSpeaksForAnotherSession) {
   EXPECT_EQ(wrong, 0u);
   EXPECT_GT(taken, 1000u);
 }
+
+INSTANTIATE_TEST_SUITE_P(Tables, SessionCacheThreads, testing::Values(SessionTable::lines, SessionTable::rte_hash),
+                         [](const auto& i) { return i.param == SessionTable::lines ? "lines" : "rte_hash"; });
 
 }  // namespace
 }  // namespace statecast

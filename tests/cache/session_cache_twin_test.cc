@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The cache against a slow twin over random histories: a map, linear expiry, bytes counted one by one. The twin knows
-// nothing of words, slots or wraps; what it shares with the cache is the rules of session_cache.h and the length of a
-// tick. A failure prints the seed; STATECAST_SEED=n runs that history again.
+// The cache, over either table, against a slow twin over random histories: a map, linear expiry, bytes counted one by
+// one. The twin knows nothing of words, slots or wraps; what it shares with the cache is the rules of session_cache.h,
+// the length of a tick, and how many binary digits a mark has. A failure prints the seed; STATECAST_SEED=n runs
+// that history again.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -18,6 +19,17 @@ constexpr Instant kStart{2000h};
 constexpr Duration kTick{int64_t(1) << kTickBits};
 Instant floor_tick(Instant t) {
   return Instant(t.time_since_epoch() / kTick * kTick);
+}
+
+// Ends are kept to the millisecond, a lease's rounded down, a tombstone's up.
+Instant kept(CacheTarget t, Instant ends) {
+  return Instant((ends.time_since_epoch() + (t == CacheTarget::drop ? 1ms - 1ns : 0ns)) / 1ms * 1ms);
+}
+// `x` with no more than so many leading binary digits.
+uint64_t leading(unsigned digits, uint64_t x, bool up) {
+  uint64_t unit = 1;
+  while (x / unit >= uint64_t(1) << digits) unit *= 2;
+  return (up ? (x + unit - 1) / unit : x / unit) * unit;
 }
 
 struct Twin {
@@ -37,11 +49,13 @@ struct Twin {
   std::map<SessionKey, Entry> entries;
 
   static Instant over_at(CacheTarget t, Instant ends) {
-    return floor_tick(ends) + (t == CacheTarget::drop ? kTick : Duration(0));
+    return floor_tick(kept(t, ends)) + (t == CacheTarget::drop ? kTick : Duration(0));
   }
   static void arm(Entry& e, Instant now, bool may_ask, Instant until = Instant::max()) {
-    e.half_time = floor_tick(now) + (std::min(e.over, floor_tick(until)) - floor_tick(now)) / kTick / 2 * kTick;
-    e.half_bytes = e.left.value_or(0) / 2;
+    const Instant half =
+        floor_tick(now) + (std::min(e.over, floor_tick(kept(e.target, until))) - floor_tick(now)) / kTick / 2 * kTick;
+    e.half_time = e.over - leading(6, uint64_t((e.over - half) / kTick), may_ask) * kTick;
+    e.half_bytes = leading(3, e.left.value_or(0) / 2, true);
     e.may_ask = may_ask;
     e.asked = false;
   }
@@ -173,18 +187,18 @@ struct Twin {
 };
 
 constexpr SessionKey key(uint64_t n) {
-  return {n << 60, n * 0x9e3779b97f4a7c15u};
+  return {n * 0xbf58476d1ce4e5b9u, n * 0x9e3779b97f4a7c15u};
 }
 
-void history(uint64_t seed) {
+void history(SessionTable table, uint64_t seed) {
   SCOPED_TRACE("STATECAST_SEED=" + std::to_string(seed));
   std::mt19937_64 rng(seed);
   auto below = [&](uint64_t n) { return rng() % n; };
-  auto made = SessionCache::create({.sessions = 256, .negative = 256, .readers = 1, .zero = Instant{}});
+  auto made = SessionCache::create({.sessions = 256, .negative = 256, .readers = 1, .zero = Instant{}, .table = table});
   ASSERT_TRUE(made);
   SessionCache& cache = **made;
   Twin twin;
-  Instant now = kStart + Duration(below(1'000'000'000));
+  Instant now = kStart + Duration(below(1'000'000'000)), swept = now;
 
   enum Op {
     look,
@@ -214,10 +228,11 @@ void history(uint64_t seed) {
     uint64_t pick = below(sum);
     int op = 0;
     while (pick >= weights[op]) pick -= weights[op++];
-    const SessionKey k = key(below(keys));
+    const uint64_t which = below(keys);
+    const SessionKey k = key(which);
     const Version v{uint16_t(below(3)), uint32_t(below(2)), below(4)};
     CacheEntry e{.member = {uint32_t(1 + below(2))},
-                 .group = {uint32_t(1 + below(3))},
+                 .group = {uint32_t(1 + which % 3)},
                  .version = v,
                  .ends = now + Duration(below(uint64_t(Duration(12s).count()))),
                  .bytes = below(4) == 0 ? UINT64_MAX : 1 + below(20'000)};
@@ -275,9 +290,12 @@ void history(uint64_t seed) {
         ASSERT_TRUE(in_doubt || got == want);
         break;
       }
-      case sweep: cache.sweep(1 + below(2000), now); break;
+      case sweep: cache.sweep(1 + below(2 * cache.slots()), now); break;
       case little: now += Duration(below(uint64_t(Duration(300ms).count()))); break;
-      case much: now += Duration(below(uint64_t(Duration(8s).count()))); break;
+      case much:
+        now += Duration(below(uint64_t(Duration(8s).count())));
+        if (now - swept > 4min) cache.sweep(2 * cache.slots(), swept = now);  // or all would count as expired
+        break;
     }
     if (step % 50 == 0) {
       twin.expire(now);
@@ -288,18 +306,23 @@ void history(uint64_t seed) {
         if (!found) continue;
         ASSERT_EQ(found->target, it->second.target);
         ASSERT_EQ(found->version, it->second.version);
-        ASSERT_EQ(found->ends, it->second.ends);
+        ASSERT_EQ(found->ends, kept(it->second.target, it->second.ends));
         ASSERT_EQ(found->bytes, it->second.left.value_or(UINT64_MAX));
       }
     }
   }
 }
 
-TEST(SessionCacheTwin, RandomHistories) {
-  if (const char* one = std::getenv("STATECAST_SEED")) return history(std::strtoull(one, nullptr, 10));
+class SessionCacheTwin : public testing::TestWithParam<SessionTable> {};
+
+TEST_P(SessionCacheTwin, RandomHistories) {
+  if (const char* one = std::getenv("STATECAST_SEED")) return history(GetParam(), std::strtoull(one, nullptr, 10));
   const uint64_t first = std::random_device{}();
-  for (uint64_t i = 0; i < 300 && !testing::Test::HasFailure(); ++i) history(first + i);
+  for (uint64_t i = 0; i < 300 && !testing::Test::HasFailure(); ++i) history(GetParam(), first + i);
 }
+
+INSTANTIATE_TEST_SUITE_P(Tables, SessionCacheTwin, testing::Values(SessionTable::lines, SessionTable::rte_hash),
+                         [](const auto& i) { return i.param == SessionTable::lines ? "lines" : "rte_hash"; });
 
 }  // namespace
 }  // namespace statecast
