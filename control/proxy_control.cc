@@ -161,9 +161,6 @@ void ProxyControl::on_note(Note& note, Instant now) {
       return ask(note.key, note.group, now);
     case Note::Kind::not_mine: return on_not_mine(note, now);
     case Note::Kind::lease: return on_lease(note, now);
-    case Note::Kind::workload:
-      if (note.envelope.options.workload) workload_[note.sender] = *note.envelope.options.workload;
-      return;
     case Note::Kind::forget_negative: setup_.cache->remove_negative(note.key); return;
     case Note::Kind::message:
       if (setup_.peers->on_path_message(note.envelope, note.from, now)) {

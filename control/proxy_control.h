@@ -129,7 +129,6 @@ class ProxyControl {
   uint32_t next_request_ = 1;
   std::unordered_map<GroupId, size_t> group_index_;  // into Layout::groups
   std::unordered_map<NodeId, Instant> heard_;
-  std::unordered_map<NodeId, Workload> workload_;
   bool snapshot_stale_ = true;
   bool degraded_ = false, partitioned_ = false, in_sync_ = false;
   Instant next_tick_{}, next_metrics_{};

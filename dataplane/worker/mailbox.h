@@ -34,7 +34,6 @@ struct Note {
     ask,              // key, group; refill: a live entry asks again
     not_mine,         // key, group, sender, envelope.options.not_mine: drop the entry, then ask
     lease,            // key, group, sender, envelope.options.lease
-    workload,         // sender, envelope.options.workload
     forget_negative,  // key
     message,          // envelope (payload included), from: a verified message
     hello,            // envelope (payload included), from

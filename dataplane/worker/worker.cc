@@ -177,10 +177,6 @@ void Worker::tell_control(Burst& b, unsigned i) {
           .sender = b.envelope[i].sender,
           .envelope = b.envelope[i]});
   }
-  if (b.way[i] == Way::member && b.envelope[i].options.workload) {
-    counters_.add(Counter::options_workload);
-    post({.kind = Note::Kind::workload, .sender = b.envelope[i].sender, .envelope = b.envelope[i]});
-  }
   if (b.reason[i] == Counter::deliver_drop_no_next_hop && want_neighbour_.take(setup_.clock())) {
     post({.kind = Note::Kind::want_neighbour, .address = destination_of(b.frame(i), b.parsed[i])});
   }
