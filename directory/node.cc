@@ -345,9 +345,14 @@ void Node::State::set_bucket(StoredRecord& s, bool fresh) {
 }
 
 bool Node::State::may_grant(Slot slot, const DirectoryGroup& group, Instant now) const {
+  return (in_sync && group.partition_available) || knows_owners(slot, now);
+}
+
+// With these permits this replica has applied every removal, revocation and change of owner that was acknowledged.
+bool Node::State::knows_owners(Slot slot, Instant now) const {
   if (!in_sync) return false;
   unsigned r = options.view.replica_count(), w = options.view.write_count();
-  if (r == 1 || group.partition_available) return true;
+  if (r == 1) return true;
   unsigned permits = 0;
   for (ProxyId id : others(slot)) permits += peer(id)->permits(now);
   return permits >= std::max(r - w, 1u);
@@ -409,7 +414,7 @@ void Node::State::on_remove(const MessageHeader& h, NodeId from, const Remove& m
   Instant expires = now + kRemovedLife;
   Record r{.key = key, .group = group->id, .owner = h.origin, .version = m.version};
   if (s) {
-    if (h.origin != s->record.owner && !h.origin.is_op()) return answer_request(h, from, RequestAnswer::Status::denied);
+    if (h.origin != s->record.owner && !h.origin.is_op()) return deny(h, from, key.slot(), now);
     if (is_tombstone(s->record.state)) return answer_request(h, from, RequestAnswer::Status::ok);
     r = s->record;
     expires = std::max(expires, s->expires);
@@ -460,7 +465,7 @@ void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m
   const auto [group, key] = *named;
   StoredRecord* s = store.find(key, now);
   if (s && !h.origin.is_op() && s->record.owner != h.origin && !is_tombstone(s->record.state)) {
-    return answer_request(h, from, RequestAnswer::Status::denied);
+    return deny(h, from, key.slot(), now);
   }
   Duration least = group->lease_cap + kPermitLife + kLongestRetry;
   Instant expires =
@@ -486,7 +491,7 @@ void Node::State::on_unrevoke(const MessageHeader& h, NodeId from, const Unrevok
   StoredRecord* s = store.find(named->key, now);
   if (s && is_lift(s->record)) return answer_request(h, from, RequestAnswer::Status::ok);
   if (!s || s->record.state != RecordState::revoked) return answer_request(h, from, RequestAnswer::Status::not_found);
-  if (!h.origin.is_op() && s->record.owner != h.origin) return answer_request(h, from, RequestAnswer::Status::denied);
+  if (!h.origin.is_op() && s->record.owner != h.origin) return deny(h, from, named->key.slot(), now);
   Record r = s->record;
   r.state = RecordState::removed;
   r.version = lift_version(r.version);

@@ -202,6 +202,12 @@ void Node::State::answer_request(const MessageHeader& h, NodeId from, RequestAns
   send(reply_to(h, from), h.request, h.origin, RequestAnswer{status, 0});
 }
 
+// The session is another owner's here. A replica that may have missed that it has changed hands cannot say so.
+void Node::State::deny(const MessageHeader& h, NodeId from, Slot slot, Instant now) {
+  using Status = RequestAnswer::Status;
+  answer_request(h, from, knows_owners(slot, now) ? Status::denied : Status::try_again);
+}
+
 // --- at every replica ---
 
 // Every replica that has a change lists it for each other one, so that no permit of its gets past it.

@@ -179,6 +179,7 @@ struct Node::State {
   Grant grant(StoredRecord& s, const DirectoryGroup& group, ProxyId to, Instant now);
   void set_bucket(StoredRecord& s, bool fresh);
   bool may_grant(Slot slot, const DirectoryGroup& group, Instant now) const;
+  bool knows_owners(Slot slot, Instant now) const;
   bool dead(MemberId member, Instant now) const;
 
   // --- node_writes.cc: placed and held ---
@@ -216,6 +217,7 @@ struct Node::State {
   void forget_outcomes(Instant now);
   void answer_request(Request& r, RequestAnswer::Status status);
   void answer_request(const MessageHeader& h, NodeId from, RequestAnswer::Status status);
+  void deny(const MessageHeader& h, NodeId from, Slot slot, Instant now);
   void on_superseded(const Record& by, Instant now);
   void on_copy(ProxyId peer, const Record& record, bool in_sync, Instant now);
   void on_holders_silent(ProxyId from, const HoldersSilent& m, Instant now);

@@ -149,6 +149,7 @@ std::vector<Owner::Listed> Owner::list() const {
   std::vector<Listed> out;
   out.reserve(sessions_.size());
   for (const auto& [handle, s] : sessions_) out.push_back({s.id, s.state, s.version, s.replicas, s.acknowledged});
+  drop_revokes(id);
   return out;
 }
 
@@ -336,6 +337,22 @@ bool Owner::on_message(NodeId from, Bytes message, Instant now) {
   } else if (requested && p.kind != Kind::insert && p.kind != Kind::refresh) {
     on_request_answer(at->first, p, *requested, now);
   } else if (refreshed && p.kind == Kind::refresh) {
+// What has lifted a revocation would be undone by the next time that we ask whether it is silent.
+void Owner::drop_revokes(const SessionId& id) {
+  std::vector<uint32_t> out;
+  for (const auto& [request, p] : pending_)
+    if (p.kind == Pending::Kind::revoke && p.id == id) out.push_back(request);
+  for (uint32_t request : out) {
+    const bool told = !pending_.at(request).quiet;
+    drop_pending(request);
+    if (!told) continue;
+    emit({.kind = OwnerEvent::Kind::failed,
+          .id = id,
+          .request = request,
+          .failed_status = RequestAnswer::Status::not_found});
+  }
+}
+
     drop_pending(at->first);
     on_refresh_answer(*refreshed, now);
   }
@@ -470,6 +487,7 @@ void Owner::resend_revocations(Instant now) {
   for (const auto& [handle, r] : revoked_) {
     if (r.ends <= now || out.contains(r.id)) continue;
     add_request({.kind = Pending::Kind::revoke,
+      if (p.stored) return;  // of somebody who has missed it
                  .body = Revoke{.id = r.id, .group = r.id.group()},
                  .id = r.id,
                  .quiet = true,
@@ -519,3 +537,4 @@ bool Owner::next_event(OwnerEvent& out) {
 }
 
 }  // namespace statecast
+    drop_revokes(id);

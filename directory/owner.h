@@ -186,6 +186,7 @@ class Owner {
   void emit(OwnerEvent event) { events_.push_back(std::move(event)); }
 
   void on_insert_answer(uint32_t request, Pending& p, const InsertAnswer& a, Instant now);
+  void drop_revokes(const SessionId& id);
   void on_request_answer(uint32_t request, Pending& p, const RequestAnswer& a, Instant now);
   void on_refresh_answer(const RefreshAnswer& a, Instant now);
   void resend_revocations(Instant now);

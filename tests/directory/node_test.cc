@@ -986,6 +986,29 @@ TEST(Node, SingleNodeIsInSyncAtOnceAndServes) {
   c.run(kSettled);
   uint32_t rev = c.revoke(NodeId::op(), id, 1);
   c.run(10ms);
+// Cut off while the session changed hands, it takes the new owner for a stranger.
+TEST(Node, AReplicaThatMayHaveMissedAChangeOfOwnerDeniesNothing) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .via = 1, .state = RecordState::closing, .lifetime = 60s});
+  c.run(100ms);
+  c.isolate(3);
+  c.run(2s);
+  uint32_t taken = c.insert({.member = 2, .id = id, .via = 1, .born_new = true});
+  c.run(500ms);
+  ASSERT_EQ(c.insert_answer(taken)->status, In::ok);
+  NodeId two = NodeId::member(MemberId{2});
+  uint32_t elsewhere = c.revoke(two, id, 3);
+  uint32_t removal = c.remove(2, id, 3);
+  c.run(100ms);
+  EXPECT_EQ(c.request_answers(elsewhere), std::vector{Re::try_again});
+  EXPECT_EQ(c.request_answers(removal), std::vector{Re::try_again});
+  uint32_t r = c.revoke(two, id, 1);
+  c.run(100ms);
+  EXPECT_TRUE(c.answered(r, Re::stored));
+}
+
   EXPECT_EQ(c.request_answers(rev), (std::vector{Re::stored, Re::silent}));
 }
 

@@ -609,6 +609,46 @@ TEST_F(OwnerTest, NoticesAreAcknowledgedAlways) {
       EXPECT_EQ(ack->header.request, 99u);
       EXPECT_TRUE(std::holds_alternative<Ack>(ack->body));
     }
+TEST_F(OwnerTest, NobodyDeniesARevocationThatIsStored) {
+  owner->revoke(session(), 600s, now);
+  auto s = sent();
+  answer(*s, RequestAnswer{.status = Status::stored});
+  EXPECT_EQ(event()->kind, Kind::stored);
+  for (Status status : {Status::denied, Status::not_found}) answer(*s, RequestAnswer{.status = status});
+  EXPECT_FALSE(event());
+  answer(*s, RequestAnswer{.status = Status::silent});
+  EXPECT_EQ(event()->kind, Kind::silent);
+}
+
+// Also where silence takes long: nobody asks for the revocation any more, which would revoke again.
+TEST_F(OwnerTest, WhatIsLiftedIsNotAskedForAgain) {
+  for (bool by_us : {true, false}) {
+    make();
+    const Sent mine = establish();
+    uint32_t request = owner->revoke(session(), 600s, now);
+    auto s = sent();
+    answer(*s, RequestAnswer{.status = Status::stored});
+    EXPECT_EQ(event()->kind, Kind::stored);
+    if (by_us) {
+      owner->unrevoke(session(), now);
+      answer(*sent(), RequestAnswer{.status = Status::ok});
+    } else {
+      MessageHeader h{.request = 5, .origin = NodeId::proxy({1})};
+      Notice lifted{mine.as<Insert>().handle, {66, 0, 1}, RecordState::removed, 60'000};
+      EXPECT_TRUE(owner->on_message(NodeId::proxy({1}), encode(h, lifted), now));
+      EXPECT_TRUE(std::holds_alternative<Ack>(sent()->body));
+    }
+    auto e = event();
+    ASSERT_TRUE(e);
+    EXPECT_EQ(e->kind, Kind::failed);
+    EXPECT_EQ(e->request, request);
+    EXPECT_EQ(event()->kind, by_us ? Kind::done : Kind::lifted);
+    EXPECT_FALSE(owner->is_revoked(session()));
+    pass(20s);
+    for (const Sent& later : all_sent()) EXPECT_FALSE(std::holds_alternative<Revoke>(later.body));
+  }
+}
+
     auto e = event();
     ASSERT_EQ(e.has_value(), r.kind.has_value()) << r.name;
     if (e) {
