@@ -126,7 +126,7 @@ struct InsertAnswer {
   uint8_t copies = 0;
   Version version;                // as stored: the coordinator sets the term
   std::vector<ProxyId> replicas;  // of the slot; where refreshes go
-  std::optional<Record> record;   // with conflict
+  std::optional<Record> record;   // with conflict; with refused, where the owner's own record is newer
 };
 struct Remove {
   SessionId id;
@@ -184,7 +184,7 @@ struct PlaceAck {
   SessionKey key;
   Version version;
   Status status = Status::ok;
-  std::optional<Record> record;  // with busy and conflict
+  std::optional<Record> record;  // with busy and conflict; with refused as in InsertAnswer
   uint32_t boot = 0;             // the answerer's: an answer from before its restart does not count
 };
 // W replicas have this record of `owner` (two owners may have equal versions). The record itself comes along for a

@@ -34,7 +34,9 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
     case Verdict::conflict:
       ++count.insert_conflict;
       return answer_insert(waiter, {.status = Status::conflict, .record = wire_record(s->record, s->expires, now)});
-    case Verdict::refused: ++count.insert_refused; return answer_insert(waiter, {.status = Status::refused});
+    case Verdict::refused:
+      ++count.insert_refused;
+      return answer_insert(waiter, {.status = Status::refused, .record = wire_record(s->record, s->expires, now)});
     case Verdict::ok: break;
   }
   auto busy = [&] {
@@ -130,8 +132,10 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
   }
   if (m.boot != p.boot) return;  // from before its restart
   Write& w = it->second;
-  if (m.status != PlaceAck::Status::conflict || !m.record || m.record->key != m.key) {
-    auto status = m.status == PlaceAck::Status::conflict ? PlaceAck::Status::refused : m.status;
+  bool conflict = m.status == PlaceAck::Status::conflict;
+  bool news = (conflict || m.status == PlaceAck::Status::refused) && m.record && m.record->key == m.key;
+  if (!news) {
+    auto status = conflict ? PlaceAck::Status::refused : m.status;
     auto& known = w.answers.try_emplace(from, status).first->second;
     if (known == PlaceAck::Status::out_of_sync) known = status;
     return check_write(w, now);
@@ -166,7 +170,7 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
       return check_write(again, now);
     }
   }
-  lose(again, InsertAnswer::Status::conflict, theirs, now);
+  lose(again, conflict ? InsertAnswer::Status::conflict : InsertAnswer::Status::refused, theirs, now);
 }
 
 unsigned Node::State::copies(const Write& w) const {
@@ -359,7 +363,7 @@ PlaceAck Node::State::judge_place(const Record& r, bool born_new, Instant now) {
       if (held.state == RecordState::removed) {
         if (!born_new || r.version <= held.version) return conflict();
       } else if (r.version < held.version) {
-        return no(PlaceAck::Status::refused);
+        return no(PlaceAck::Status::refused, wire_record(held, s->expires, now));
       } else if (same(held, r)) {
         return ack;
       }

@@ -18,6 +18,10 @@ constexpr unsigned kBusyTries = 3;
 constexpr Duration kRefusedWait = 1s;       // an established session that was refused tries again
 constexpr Duration kSilentPoll = 1s;        // stored, not yet silent: asks again, should the answer have been lost
 constexpr Duration kRequestPatience = 60s;  // remove, unrevoke
+// Revocations that are sent again leave most of what a node takes of one member (1,024 until silent) to inserts. Where
+// silence takes longer than this (a replica that is down), the next ones go.
+constexpr size_t kResendsMax = 256;
+constexpr Duration kResendSilence = 4s;
 constexpr uint64_t kCounterMask = (1ull << 40) - 1;
 
 KeyedHash::Key random_key(Rng& rng) {
@@ -45,6 +49,7 @@ const char* to_string(OwnerEvent::Kind k) {
     case OwnerEvent::Kind::done: return "done";
     case OwnerEvent::Kind::failed: return "failed";
     case OwnerEvent::Kind::lifted: return "lifted";
+    case OwnerEvent::Kind::raised: return "raised";
   }
   return "unknown";
 }
@@ -137,7 +142,14 @@ uint32_t Owner::revoke(const SessionId& id, Duration duration, Instant now) {
   return add_request(std::move(p), now);
 }
 
+void Owner::restore_revocation(const SessionId& id, Duration remaining, Instant now) {
+  mark_revoked(id, 0, now + remaining);
+  resends_.push_back(revoked_ids_.at(id));
+  resend_more(now);
+}
+
 uint32_t Owner::unrevoke(const SessionId& id, Instant now) {
+  drop_revokes(id);
   return add_request({.kind = Pending::Kind::unrevoke,
                       .body = Unrevoke{.id = id, .group = id.group()},
                       .id = id,
@@ -149,7 +161,6 @@ std::vector<Owner::Listed> Owner::list() const {
   std::vector<Listed> out;
   out.reserve(sessions_.size());
   for (const auto& [handle, s] : sessions_) out.push_back({s.id, s.state, s.version, s.replicas, s.acknowledged});
-  drop_revokes(id);
   return out;
 }
 
@@ -184,6 +195,20 @@ void Owner::start_insert(uint32_t handle, Session& s, const StartInsert& how, In
                   .ingress = how.ingress};
   ++counters_.inserts;
   s.request = add_request(std::move(p), now);
+}
+
+// The same insert under a new version and number. `p` is gone then.
+void Owner::insert_again(Pending& p, Instant now) {
+  Session& s = sessions_.at(p.handle);
+  const auto& i = std::get<Insert>(p.body);
+  const std::vector<uint8_t> packet = std::move(p.packet);
+  const unsigned busy = p.busy;
+  const bool told = p.told_refused;
+  start_insert(p.handle, s,
+               {.born_new = i.born_new, .quiet = p.quiet, .ingress = i.ingress, .hint = p.hint, .packet = packet}, now);
+  Pending& next = pending_.at(s.request);
+  next.busy = busy;
+  next.told_refused = told;
 }
 
 void Owner::set_lifetime(uint32_t handle, Session& s, Instant now) {
@@ -308,7 +333,24 @@ void Owner::drop_pending(uint32_t request) {
   timers_.erase({at->second.due, TimerKind::pending, request});
   if (auto s = sessions_.find(at->second.handle); s != sessions_.end() && s->second.request == request)
     s->second.request = 0;
+  resends_out_ -= at->second.kind == Pending::Kind::revoke && at->second.quiet;
   pending_.erase(at);
+}
+
+// What has lifted a revocation would be undone by the next time that we ask whether it is silent.
+void Owner::drop_revokes(const SessionId& id) {
+  std::vector<uint32_t> out;
+  for (const auto& [request, p] : pending_)
+    if (p.kind == Pending::Kind::revoke && p.id == id) out.push_back(request);
+  for (uint32_t request : out) {
+    const bool told = !pending_.at(request).quiet;
+    drop_pending(request);
+    if (!told) continue;
+    emit({.kind = OwnerEvent::Kind::failed,
+          .id = id,
+          .request = request,
+          .failed_status = RequestAnswer::Status::not_found});
+  }
 }
 
 // --- answers ---
@@ -337,24 +379,23 @@ bool Owner::on_message(NodeId from, Bytes message, Instant now) {
   } else if (requested && p.kind != Kind::insert && p.kind != Kind::refresh) {
     on_request_answer(at->first, p, *requested, now);
   } else if (refreshed && p.kind == Kind::refresh) {
-// What has lifted a revocation would be undone by the next time that we ask whether it is silent.
-void Owner::drop_revokes(const SessionId& id) {
-  std::vector<uint32_t> out;
-  for (const auto& [request, p] : pending_)
-    if (p.kind == Pending::Kind::revoke && p.id == id) out.push_back(request);
-  for (uint32_t request : out) {
-    const bool told = !pending_.at(request).quiet;
-    drop_pending(request);
-    if (!told) continue;
-    emit({.kind = OwnerEvent::Kind::failed,
-          .id = id,
-          .request = request,
-          .failed_status = RequestAnswer::Status::not_found});
-  }
-}
-
     drop_pending(at->first);
     on_refresh_answer(*refreshed, now);
+  }
+  resend_more(now);
+  return true;
+}
+
+// The agent has lost its incarnation and counts from 1, while the fleet still has records of an earlier start of it.
+// Those name the incarnation to go on above; true where the insert was said below it.
+bool Owner::continue_above(const Pending& p, const InsertAnswer& a) {
+  if (!a.record || a.record->owner != NodeId::member(options_.self) || a.record->state == RecordState::revoked)
+    return false;
+  const uint32_t seen = a.record->version.incarnation;
+  if (seen <= std::get<Insert>(p.body).version.incarnation || seen + 1 >= kId24Max) return false;
+  if (seen >= options_.incarnation) {
+    options_.incarnation = seen + 1;
+    emit({.kind = OwnerEvent::Kind::raised, .id = p.id});
   }
   return true;
 }
@@ -396,6 +437,7 @@ void Owner::on_insert_answer(uint32_t request, Pending& p, const InsertAnswer& a
       return schedule(request, p,
                       now + Duration(rng_.below(static_cast<uint64_t>((busy_unit(s) * (1 << p.busy)).count()))));
     case Status::conflict:
+      if (continue_above(p, a)) return insert_again(p, now);
       ++counters_.conflicts;
       event.kind = OwnerEvent::Kind::conflict;
       event.record = a.record;
@@ -403,6 +445,7 @@ void Owner::on_insert_answer(uint32_t request, Pending& p, const InsertAnswer& a
       forget(handle);
       return emit(event);
     case Status::refused:
+      if (continue_above(p, a)) return insert_again(p, now);
       ++counters_.refused;
       event.kind = OwnerEvent::Kind::refused;
       if (!p.quiet && !p.told_refused) emit(event);
@@ -433,18 +476,18 @@ void Owner::on_request_answer(uint32_t request, Pending& p, const RequestAnswer&
     case Status::stored:
     case Status::silent:
       if (!revoke) return;
-      if (p.quiet) return drop_pending(request);
       if (!p.stored) {
         p.stored = true;
         event.kind = OwnerEvent::Kind::stored;
-        emit(event);
-        schedule(request, p, now + kSilentPoll);
+        if (!p.quiet) emit(event);
+        schedule(request, p, now + (p.quiet ? kResendSilence : kSilentPoll));
       }
       if (a.status == Status::stored) return;
       event.kind = OwnerEvent::Kind::silent;
       break;
     case Status::denied:
     case Status::not_found:
+      if (p.stored) return;  // of somebody who has missed it
       event.kind = OwnerEvent::Kind::failed;
       event.failed_status = a.status;
       break;
@@ -480,14 +523,22 @@ void Owner::on_refresh_answer(const RefreshAnswer& a, Instant now) {
 // A replica has lost mappings of ours (a cold start of the fleet): it may have lost tombstones with them.
 void Owner::resend_revocations(Instant now) {
   if (revocations_resent_ && *revocations_resent_ + options_.refresh_period > now) return;
+  if (!resends_.empty()) return;  // the last round is not over
   revocations_resent_ = now;
   std::set<SessionId, decltype([](const SessionId& a, const SessionId& b) { return a.raw < b.raw; })> out;
   for (const auto& [request, p] : pending_)
     if (p.kind == Pending::Kind::revoke || p.kind == Pending::Kind::unrevoke) out.insert(p.id);
-  for (const auto& [handle, r] : revoked_) {
-    if (r.ends <= now || out.contains(r.id)) continue;
+  for (const auto& [handle, r] : revoked_)
+    if (!out.contains(r.id)) resends_.push_back(handle);
+}
+
+void Owner::resend_more(Instant now) {
+  for (; resends_out_ < kResendsMax && !resends_.empty(); resends_.pop_front()) {
+    auto at = revoked_.find(resends_.front());
+    if (at == revoked_.end() || at->second.ends <= now) continue;  // lifted meanwhile
+    const Revocation& r = at->second;
+    ++resends_out_;
     add_request({.kind = Pending::Kind::revoke,
-      if (p.stored) return;  // of somebody who has missed it
                  .body = Revoke{.id = r.id, .group = r.id.group()},
                  .id = r.id,
                  .quiet = true,
@@ -503,6 +554,7 @@ void Owner::on_notice(const Notice& n, Instant now) {
     SessionId id = r->second.id;
     if (n.state == RecordState::revoked) return mark_revoked(id, n.handle, ends);
     lift(n.handle);
+    drop_revokes(id);
     return emit({.kind = OwnerEvent::Kind::lifted, .id = id});
   }
   auto at = sessions_.find(n.handle);
@@ -537,4 +589,3 @@ bool Owner::next_event(OwnerEvent& out) {
 }
 
 }  // namespace statecast
-    drop_revokes(id);

@@ -41,6 +41,7 @@ struct OwnerEvent {
     done,        // request: remove or unrevoke carried out
     failed,      // request: denied, not found, or nobody answered (`failed_status`)
     lifted,      // somebody else has lifted the tombstone of this session: enforce it no longer
+    raised,      // the fleet knows a higher incarnation of this member: incarnation() stands above it now, store it
   };
   Kind kind = Kind::inserted;
   SessionId id;
@@ -55,7 +56,7 @@ const char* to_string(OwnerEvent::Kind k);
 
 struct OwnerOptions {
   MemberId self;
-  uint32_t incarnation = 1;  // kept on disk by the agent, raised at each start
+  uint32_t incarnation = 1;  // kept on disk by the agent, raised at each start; if lost, see OwnerEvent::Kind::raised
   View view;                 // proxies of the file; placement is unknown to members (no group secret): any proxy relays
   std::function<bool(ProxyId)> reachable;  // empty: all are
   std::function<Duration(ProxyId)> rtt;    // empty: unknown, taken as 0
@@ -100,6 +101,8 @@ class Owner {
   uint32_t remove(const SessionId& id, Instant now);                  // tombstone; request number
   uint32_t revoke(const SessionId& id, Duration duration, Instant now);
   uint32_t unrevoke(const SessionId& id, Instant now);
+  // A revocation of before a restart: goes out without events, a bounded number at a time.
+  void restore_revocation(const SessionId& id, Duration remaining, Instant now);
 
   bool on_message(NodeId from, Bytes message, Instant now);  // true if it was one for an owner and well-formed
   void on_deadline(Instant now);
@@ -107,6 +110,7 @@ class Owner {
   bool next_output(DirectoryOutput& out);
   bool next_event(OwnerEvent& out);
 
+  uint32_t incarnation() const { return options_.incarnation; }
   size_t size() const { return sessions_.size(); }
   bool owns(const SessionId& id) const { return handles_.contains(id); }            // inserted or being inserted
   bool is_revoked(const SessionId& id) const { return revoked_ids_.contains(id); }  // as far as this agent knows
@@ -145,7 +149,7 @@ class Owner {
     ProxyId hint;         // insert: tried first
     ProxyId to;           // the last one it went to; refresh: the replica
     unsigned sends = 0, turned_away = 0, busy = 0;
-    bool quiet = false;         // insert: nobody waits for `inserted`
+    bool quiet = false;         // insert: nobody waits for `inserted`; revoke: sent again, nobody waits either
     bool stored = false;        // revoke
     bool told_refused = false;  // insert: `refused` was emitted
     bool withdrawn = false;     // insert: waits, then goes out as a new one
@@ -171,6 +175,8 @@ class Owner {
 
   Session* find(const SessionId& id);
   void start_insert(uint32_t handle, Session& s, const StartInsert& how, Instant now);
+  void insert_again(Pending& p, Instant now);
+  bool continue_above(const Pending& p, const InsertAnswer& a);
   void set_lifetime(uint32_t handle, Session& s, Instant now);
   uint32_t add_request(Pending p, Instant now);
   void send(uint32_t request, Pending& p, Instant now);
@@ -180,16 +186,17 @@ class Owner {
   Duration busy_unit(const Session& s) const;
   void schedule(uint32_t request, Pending& p, Instant due);
   void drop_pending(uint32_t request);
+  void drop_revokes(const SessionId& id);
   void forget(uint32_t handle);
   void mark_revoked(const SessionId& id, uint32_t handle, Instant ends);
   void lift(uint32_t handle);
   void emit(OwnerEvent event) { events_.push_back(std::move(event)); }
 
   void on_insert_answer(uint32_t request, Pending& p, const InsertAnswer& a, Instant now);
-  void drop_revokes(const SessionId& id);
   void on_request_answer(uint32_t request, Pending& p, const RequestAnswer& a, Instant now);
   void on_refresh_answer(const RefreshAnswer& a, Instant now);
   void resend_revocations(Instant now);
+  void resend_more(Instant now);
   void on_notice(const Notice& n, Instant now);
   void on_pending_due(uint32_t request, Instant now);
   void refresh_due(Instant now);
@@ -207,6 +214,8 @@ class Owner {
   std::map<uint32_t, Revocation> revoked_;
   std::unordered_map<SessionId, uint32_t, KeyedHash> revoked_ids_;
   std::optional<Instant> revocations_resent_;
+  std::deque<uint32_t> resends_;  // revocations to be sent again, by handle
+  size_t resends_out_ = 0;        // those under way
   std::set<Timer> timers_;
   std::deque<DirectoryOutput> outputs_;
   std::deque<OwnerEvent> events_;

@@ -32,25 +32,14 @@ void Owner::on_deadline(Instant now) {
       case TimerKind::revoked: lift(t.number); break;
     }
   }
+  resend_more(now);
 }
 
 void Owner::on_pending_due(uint32_t request, Instant now) {
   auto at = pending_.find(request);
   Pending& p = at->second;
-  if (p.withdrawn) {  // the wait is over: the same insert under a new version and number
-    Session& s = sessions_.at(p.handle);
-    auto& i = std::get<Insert>(p.body);
-    std::vector<uint8_t> packet = std::move(p.packet);
-    const unsigned busy = p.busy;
-    const bool told = p.told_refused;
-    start_insert(p.handle, s,
-                 {.born_new = i.born_new, .quiet = p.quiet, .ingress = i.ingress, .hint = p.hint, .packet = packet},
-                 now);
-    Pending& next = pending_.at(s.request);
-    next.busy = busy;
-    next.told_refused = told;
-    return;
-  }
+  if (p.withdrawn) return insert_again(p, now);           // the wait is over
+  if (p.quiet && p.stored) return drop_pending(request);  // sent again, and not silent for long
   if (p.kind == Pending::Kind::refresh && p.sends >= kRefreshSends) {
     ++counters_.refresh_unanswered;
     return drop_pending(request);

@@ -279,7 +279,9 @@ TEST_F(AgentState, IncarnationRisesAtEachStart) {
   EXPECT_EQ(*raise_incarnation(dir), 1u);
   EXPECT_EQ(*raise_incarnation(dir), 2u);
   std::ofstream(dir + "/incarnation") << "nonsense";
-  EXPECT_FALSE(raise_incarnation(dir)) << "a guess could be lower than what the fleet has seen";
+  EXPECT_FALSE(raise_incarnation(dir)) << "somebody has to look";
+  ASSERT_TRUE(save_incarnation(dir, 41));
+  EXPECT_EQ(*raise_incarnation(dir), 42u);
 }
 
 TEST_F(AgentState, RevocationsComeBackWithWhatIsLeftOfThem) {

@@ -322,6 +322,49 @@ TEST(AgentRestart, ARestoredSessionThatAnotherMemberHasTakenIsGivenUp) {
   EXPECT_TRUE(w.to_kernel.empty());
 }
 
+TEST(AgentRestart, AnIncarnationThatTheFleetKnowsToBeHigherIsTakenStoredAndUsed) {
+  AgentWorld w({.sockets = {kernel_socket(40'000)}});
+  ASSERT_EQ(w.core->incarnation(), 4u);
+  w.answer = [](const Insert& i) -> std::optional<InsertAnswer> {
+    if (i.version.incarnation > 8) return InsertAnswer{.status = InsertAnswer::Status::ok, .version = i.version};
+    Record r;
+    r.group = kWeb;
+    r.state = RecordState::established;
+    r.member = kSelf;
+    r.owner = NodeId::member(kSelf);
+    r.version = {1, 8, 900};
+    return InsertAnswer{.status = InsertAnswer::Status::refused, .version = i.version, .record = r};
+  };
+  w.pass(1s);
+  EXPECT_EQ(w.core->incarnation(), 9u);
+  EXPECT_EQ(w.incarnation_saves, 1u);
+  ASSERT_EQ(w.inserts.size(), 2u);
+  EXPECT_EQ(w.inserts[1].insert.version.incarnation, 9u);
+  EXPECT_TRUE(w.destroyed.empty());
+  EXPECT_EQ(w.core->sessions().count(SessionPhase::established), 1u);
+}
+
+TEST(AgentRestart, ManyRevocationsAreSentAgainSomeAtATime) {
+  WorldOptions o;
+  for (uint16_t i = 0; i < 2'000; ++i) o.revocations.push_back({tcp_session(static_cast<uint16_t>(10'000 + i)), 300s});
+  AgentWorld w(o);
+  std::map<uint16_t, MessageHeader> revoked;
+  auto take = [&] {
+    std::vector<Message> messages = std::move(w.messages);
+    w.messages.clear();
+    for (const Message& m : messages)
+      if (auto* r = std::get_if<Revoke>(&m.body)) revoked[session_tuple(*r->id)->client.port.value] = m.header;
+  };
+  w.pass(3s);
+  take();
+  EXPECT_EQ(revoked.size(), 256u);
+  for (int round = 0; round < 7; ++round) {
+    for (const auto& [port, header] : revoked) w.message(1, header, RequestAnswer{RequestAnswer::Status::silent, 3});
+    take();
+  }
+  EXPECT_EQ(revoked.size(), 2'000u);
+}
+
 // --- byte bucket ---
 
 TEST(AgentBucket, RefillsSessionsWithTrafficInWindowOnly) {

@@ -71,7 +71,7 @@ void AgentWorld::clear() {
   inserts.clear();
   messages.clear();
   destroyed.clear();
-  table_reads = saves = 0;
+  table_reads = saves = incarnation_saves = 0;
 }
 
 std::vector<uint8_t> AgentWorld::sealed(uint32_t id, const Packet& packet, EnvelopeOptions options, GroupId group) {
@@ -152,6 +152,7 @@ void AgentWorld::pump() {
         case AgentOutput::Kind::destroy_socket: destroyed.push_back(o.session); break;
         case AgentOutput::Kind::read_sockets: ++table_reads; break;
         case AgentOutput::Kind::save_revocations: ++saves; break;
+        case AgentOutput::Kind::save_incarnation: ++incarnation_saves; break;
       }
     }
     for (auto& [to, bytes] : datagrams)

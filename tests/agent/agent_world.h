@@ -74,7 +74,7 @@ class AgentWorld {
   std::vector<GotInsert> inserts;
   std::vector<Message> messages;  // others
   std::vector<SessionTuple> destroyed;
-  size_t table_reads = 0, saves = 0;
+  size_t table_reads = 0, saves = 0, incarnation_saves = 0;
   uint64_t count(AgentCounter c) { return core->counters().get(c); }
   const Got* reply_with(const std::function<bool(const EnvelopeOptions&)>& f) const;
 

@@ -221,6 +221,32 @@ TEST(Node, RenewalByTheOwnerReleasesItsPacketAgain) {
   EXPECT_EQ(c.insert_answer(b)->version.term, 1);
 }
 
+// Its agent has lost its incarnation: the answer says by which record, also where the coordinator had not known of it.
+TEST(Node, AnInsertOfALowerIncarnationIsRefusedByTheRecordThatIsThere) {
+  for (bool coordinator_knows : {true, false}) {
+    Cluster c({});
+    c.run(1s);
+    SessionId id = c.session(40000);
+    c.insert({.member = 1, .id = id, .via = 2, .state = RecordState::established, .lifetime = 60s, .incarnation = 5});
+    if (!coordinator_knows) {
+      c.filter = [](NodeId, NodeId to, const Message& m) {
+        return to != NodeId::proxy({1}) ||
+               !(std::holds_alternative<Place>(m.body) || std::holds_alternative<Held>(m.body));
+      };
+    }
+    c.run(100ms);
+    c.filter = {};
+    ASSERT_EQ(c.node(1).find(c.key(id), c.now).has_value(), coordinator_knows);
+    uint32_t r = c.insert({.member = 1, .id = id, .via = 1, .state = RecordState::established, .lifetime = 60s});
+    c.run(1s);
+    ASSERT_TRUE(c.insert_answer(r));
+    EXPECT_EQ(c.insert_answer(r)->status, In::refused);
+    ASSERT_TRUE(c.insert_answer(r)->record);
+    EXPECT_EQ(c.insert_answer(r)->record->version.incarnation, 5u);
+    EXPECT_EQ(c.node(1).find(c.key(id), c.now)->version.incarnation, 5u);
+  }
+}
+
 TEST(Node, SameRequestTwiceGetsTheSameOutcome) {
   Cluster c({});
   c.run(1s);
@@ -960,6 +986,29 @@ TEST(Node, MembersActForThemselvesOnly) {
   EXPECT_EQ(c.ask(3, id)->status, Qu::live);
 }
 
+// Cut off while the session changed hands, it takes the new owner for a stranger.
+TEST(Node, AReplicaThatMayHaveMissedAChangeOfOwnerDeniesNothing) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .via = 1, .state = RecordState::closing, .lifetime = 60s});
+  c.run(100ms);
+  c.isolate(3);
+  c.run(2s);
+  uint32_t taken = c.insert({.member = 2, .id = id, .via = 1, .born_new = true});
+  c.run(500ms);
+  ASSERT_EQ(c.insert_answer(taken)->status, In::ok);
+  NodeId two = NodeId::member(MemberId{2});
+  uint32_t elsewhere = c.revoke(two, id, 3);
+  uint32_t removal = c.remove(2, id, 3);
+  c.run(100ms);
+  EXPECT_EQ(c.request_answers(elsewhere), std::vector{Re::try_again});
+  EXPECT_EQ(c.request_answers(removal), std::vector{Re::try_again});
+  uint32_t r = c.revoke(two, id, 1);
+  c.run(100ms);
+  EXPECT_TRUE(c.answered(r, Re::stored));
+}
+
 TEST(Node, AnyProxyTakesARequestAndHandsItOnOnce) {
   Cluster c({.nodes = 6});
   c.run(kSettled);
@@ -986,29 +1035,6 @@ TEST(Node, SingleNodeIsInSyncAtOnceAndServes) {
   c.run(kSettled);
   uint32_t rev = c.revoke(NodeId::op(), id, 1);
   c.run(10ms);
-// Cut off while the session changed hands, it takes the new owner for a stranger.
-TEST(Node, AReplicaThatMayHaveMissedAChangeOfOwnerDeniesNothing) {
-  Cluster c({});
-  c.run(1s);
-  SessionId id = c.session(40000);
-  c.insert({.member = 1, .id = id, .via = 1, .state = RecordState::closing, .lifetime = 60s});
-  c.run(100ms);
-  c.isolate(3);
-  c.run(2s);
-  uint32_t taken = c.insert({.member = 2, .id = id, .via = 1, .born_new = true});
-  c.run(500ms);
-  ASSERT_EQ(c.insert_answer(taken)->status, In::ok);
-  NodeId two = NodeId::member(MemberId{2});
-  uint32_t elsewhere = c.revoke(two, id, 3);
-  uint32_t removal = c.remove(2, id, 3);
-  c.run(100ms);
-  EXPECT_EQ(c.request_answers(elsewhere), std::vector{Re::try_again});
-  EXPECT_EQ(c.request_answers(removal), std::vector{Re::try_again});
-  uint32_t r = c.revoke(two, id, 1);
-  c.run(100ms);
-  EXPECT_TRUE(c.answered(r, Re::stored));
-}
-
   EXPECT_EQ(c.request_answers(rev), (std::vector{Re::stored, Re::silent}));
 }
 

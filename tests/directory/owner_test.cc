@@ -353,6 +353,63 @@ TEST_F(OwnerTest, RefusedWaitsForTheKernelOrTriesAgainWhenEstablished) {
   EXPECT_EQ(event()->kind, Kind::inserted);
 }
 
+// The agent's disk was lost: it counts from 1 while the fleet has records of its third start.
+TEST_F(OwnerTest, ALostIncarnationIsRaisedAboveWhatTheFleetKnows) {
+  make(1);
+  Record old{.group = {10}, .owner = kMe, .version = {4, 3, 90}};
+  struct Row {
+    InsertAnswer::Status status;
+    RecordState state;
+  };
+  uint32_t expected = 1;
+  for (Row row : {Row{InsertAnswer::Status::refused, RecordState::established},
+                  Row{InsertAnswer::Status::conflict, RecordState::removed}}) {
+    owner->insert({.id = session(), .born_new = true, .ingress = {1}, .packet = packet}, now);
+    owner->insert({.id = session(2), .established = true}, now);
+    auto first = sent(), second = sent();
+    EXPECT_EQ(first->as<Insert>().version.incarnation, expected);
+    old.state = row.state;
+    old.target = is_tombstone(row.state) ? Target::drop : Target::member;
+    old.member = is_tombstone(row.state) ? MemberId{} : kSelf;
+    old.version.incarnation = expected + 2;
+    answer(*first, InsertAnswer{.status = row.status, .record = old});
+    expected += 3;
+    auto e = event();
+    ASSERT_TRUE(e);
+    EXPECT_EQ(e->kind, Kind::raised);
+    EXPECT_EQ(owner->incarnation(), expected);
+    auto again = sent();
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->as<Insert>().version.incarnation, expected);
+    EXPECT_TRUE(again->as<Insert>().born_new);
+    EXPECT_TRUE(std::ranges::equal(again->as<Insert>().packet, packet));
+    answer(*again, ok(*again));
+    EXPECT_EQ(event()->kind, Kind::inserted);
+    answer(*second, InsertAnswer{.status = row.status, .record = old});
+    again = sent();
+    ASSERT_TRUE(again) << "what was out below it goes out again as well";
+    EXPECT_EQ(again->as<Insert>().version.incarnation, expected);
+    EXPECT_FALSE(event()) << "stored once";
+    answer(*again, ok(*again));
+    EXPECT_EQ(event()->kind, Kind::inserted);
+  }
+}
+
+TEST_F(OwnerTest, NoOtherRecordRaisesTheIncarnation) {
+  Record theirs{.group = {10}, .state = RecordState::established, .member = {8}, .owner = NodeId::member({8})};
+  theirs.version = {4, 9, 90};
+  Record revoked{.group = {10}, .state = RecordState::revoked, .target = Target::drop, .owner = kMe};
+  revoked.version = {66, kId24Max, 7};
+  Record newer{.group = {10}, .state = RecordState::established, .member = kSelf, .owner = kMe, .version = {4, 3, 90}};
+  for (const Record& r : {theirs, revoked, newer}) {
+    owner->insert({.id = session()}, now);
+    answer(*sent(), InsertAnswer{.status = InsertAnswer::Status::conflict, .record = r});
+    EXPECT_EQ(event()->kind, Kind::conflict);
+    EXPECT_EQ(owner->incarnation(), 3u);
+    EXPECT_FALSE(sent());
+  }
+}
+
 TEST_F(OwnerTest, RefreshGoesToEachReplicaInFullDatagrams) {
   make(3, 1000);
   for (uint16_t i = 0; i < 100; ++i) establish(session(i));
@@ -552,6 +609,46 @@ TEST_F(OwnerTest, ARevocationIsStoredThenSilent) {
   EXPECT_TRUE(sent());
 }
 
+TEST_F(OwnerTest, NobodyDeniesARevocationThatIsStored) {
+  owner->revoke(session(), 600s, now);
+  auto s = sent();
+  answer(*s, RequestAnswer{.status = Status::stored});
+  EXPECT_EQ(event()->kind, Kind::stored);
+  for (Status status : {Status::denied, Status::not_found}) answer(*s, RequestAnswer{.status = status});
+  EXPECT_FALSE(event());
+  answer(*s, RequestAnswer{.status = Status::silent});
+  EXPECT_EQ(event()->kind, Kind::silent);
+}
+
+// Also where silence takes long: nobody asks for the revocation any more, which would revoke again.
+TEST_F(OwnerTest, WhatIsLiftedIsNotAskedForAgain) {
+  for (bool by_us : {true, false}) {
+    make();
+    const Sent mine = establish();
+    uint32_t request = owner->revoke(session(), 600s, now);
+    auto s = sent();
+    answer(*s, RequestAnswer{.status = Status::stored});
+    EXPECT_EQ(event()->kind, Kind::stored);
+    if (by_us) {
+      owner->unrevoke(session(), now);
+      answer(*sent(), RequestAnswer{.status = Status::ok});
+    } else {
+      MessageHeader h{.request = 5, .origin = NodeId::proxy({1})};
+      Notice lifted{mine.as<Insert>().handle, {66, 0, 1}, RecordState::removed, 60'000};
+      EXPECT_TRUE(owner->on_message(NodeId::proxy({1}), encode(h, lifted), now));
+      EXPECT_TRUE(std::holds_alternative<Ack>(sent()->body));
+    }
+    auto e = event();
+    ASSERT_TRUE(e);
+    EXPECT_EQ(e->kind, Kind::failed);
+    EXPECT_EQ(e->request, request);
+    EXPECT_EQ(event()->kind, by_us ? Kind::done : Kind::lifted);
+    EXPECT_FALSE(owner->is_revoked(session()));
+    pass(20s);
+    for (const Sent& later : all_sent()) EXPECT_FALSE(std::holds_alternative<Revoke>(later.body));
+  }
+}
+
 TEST_F(OwnerTest, SilentAloneSaysBoth) {
   owner->revoke(session(), 60s, now);
   answer(*sent(), RequestAnswer{.status = Status::silent});
@@ -609,46 +706,6 @@ TEST_F(OwnerTest, NoticesAreAcknowledgedAlways) {
       EXPECT_EQ(ack->header.request, 99u);
       EXPECT_TRUE(std::holds_alternative<Ack>(ack->body));
     }
-TEST_F(OwnerTest, NobodyDeniesARevocationThatIsStored) {
-  owner->revoke(session(), 600s, now);
-  auto s = sent();
-  answer(*s, RequestAnswer{.status = Status::stored});
-  EXPECT_EQ(event()->kind, Kind::stored);
-  for (Status status : {Status::denied, Status::not_found}) answer(*s, RequestAnswer{.status = status});
-  EXPECT_FALSE(event());
-  answer(*s, RequestAnswer{.status = Status::silent});
-  EXPECT_EQ(event()->kind, Kind::silent);
-}
-
-// Also where silence takes long: nobody asks for the revocation any more, which would revoke again.
-TEST_F(OwnerTest, WhatIsLiftedIsNotAskedForAgain) {
-  for (bool by_us : {true, false}) {
-    make();
-    const Sent mine = establish();
-    uint32_t request = owner->revoke(session(), 600s, now);
-    auto s = sent();
-    answer(*s, RequestAnswer{.status = Status::stored});
-    EXPECT_EQ(event()->kind, Kind::stored);
-    if (by_us) {
-      owner->unrevoke(session(), now);
-      answer(*sent(), RequestAnswer{.status = Status::ok});
-    } else {
-      MessageHeader h{.request = 5, .origin = NodeId::proxy({1})};
-      Notice lifted{mine.as<Insert>().handle, {66, 0, 1}, RecordState::removed, 60'000};
-      EXPECT_TRUE(owner->on_message(NodeId::proxy({1}), encode(h, lifted), now));
-      EXPECT_TRUE(std::holds_alternative<Ack>(sent()->body));
-    }
-    auto e = event();
-    ASSERT_TRUE(e);
-    EXPECT_EQ(e->kind, Kind::failed);
-    EXPECT_EQ(e->request, request);
-    EXPECT_EQ(event()->kind, by_us ? Kind::done : Kind::lifted);
-    EXPECT_FALSE(owner->is_revoked(session()));
-    pass(20s);
-    for (const Sent& later : all_sent()) EXPECT_FALSE(std::holds_alternative<Revoke>(later.body));
-  }
-}
-
     auto e = event();
     ASSERT_EQ(e.has_value(), r.kind.has_value()) << r.name;
     if (e) {

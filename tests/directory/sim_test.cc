@@ -120,7 +120,11 @@ void history(uint64_t seed) {
     if (revokes && rng.chance(0.02) && ours()) w.revoke(s, owner.value);
     if (closes && rng.chance(0.03) && ours()) w.close(s, owner.value);
     if (buckets && rng.chance(0.05) && ours()) w.set_bucket(s, owner.value, w.options().bucket_bytes);
-    if (restarts && rng.chance(0.004)) w.restart_member(any_member());
+    if (restarts && rng.chance(0.004)) {
+      const uint32_t member = any_member();
+      if (seed % 4 == 1) w.lose_incarnation(member);
+      w.restart_member(member);
+    }
     // One proxy at a time, and the next when the fleet is whole again: that is what the promise covers.
     if (crashes && !down && !parted && rng.chance(0.01) && w.in_sync()) {
       down = any_proxy();
@@ -178,16 +182,16 @@ TEST(Sim, RandomHistories) {
   for (uint64_t seed = 1; seed <= seeds && !::testing::Test::HasFailure(); ++seed) history(seed);
 }
 
-// --- stories ---
-
-TEST(Sim, ASessionOutlivesItsCatchment) {
-  SimWorld w({.seed = 3, .proxies = 4});
 // A replica that was cut off while the session changed hands denied its new owner a revocation that the others had.
 TEST(Sim, HistoriesThatWentWrongBefore) {
   if (from_environment("STATECAST_SIM_SEED", 0)) return;
   for (uint64_t seed : {700}) history(seed);
 }
 
+// --- stories ---
+
+TEST(Sim, ASessionOutlivesItsCatchment) {
+  SimWorld w({.seed = 3, .proxies = 4});
   SimCheckers check(w);
   settle(w);
   w.syn(1, 1, 2);
@@ -269,6 +273,38 @@ TEST(Sim, AnAgentRestartsAmongAThousandSessionsOfWhichAHundredAreRevoked) {
     auto e = w.last_event(1 + s % 3, s);
     ASSERT_TRUE(e) << s;
     EXPECT_EQ(e->kind, s % 10 == 0 ? CacheEvent::Kind::tombstone : CacheEvent::Kind::lease) << s;
+  }
+  for (auto& b : check.breaches()) ADD_FAILURE() << b;
+}
+
+TEST(Sim, AnAgentThatLostItsIncarnationGoesOnAboveWhatTheFleetHasSeen) {
+  SimWorld w({.seed = 10});
+  SimCheckers check(w);
+  settle(w);
+  for (SessionNumber s = 0; s < 20; ++s) w.syn(s, 1 + s % 3, 1);
+  w.run(100ms);
+  for (SessionNumber s = 0; s < 20; ++s) w.data(s, 1 + (s + 1) % 3);
+  w.run(100ms);
+  for (int i = 0; i < 3; ++i) {
+    w.restart_member(1);
+    w.run(500ms);
+  }
+  ASSERT_EQ(w.owner(1).incarnation(), 4u);
+  ASSERT_EQ(check.acknowledged_established().size(), 20u);
+  w.close(0, 1);
+  w.run(100ms);
+  w.lose_incarnation(1);
+  w.restart_member(1);
+  w.run(500ms);
+  EXPECT_EQ(w.owner(1).incarnation(), 5u);
+  EXPECT_EQ(check.acknowledged_established().size(), 19u);
+  w.syn(0, 2, 1);  // the tuple of the closed session again
+  w.run(100ms);
+  EXPECT_EQ(w.client(0).open, MemberId{1});
+  for (uint32_t p = 1; p <= 3; ++p) {
+    auto r = w.node(p).find(w.key(1), w.local(p));
+    ASSERT_TRUE(r);
+    EXPECT_EQ(r->version.incarnation, 5u) << p;
   }
   for (auto& b : check.breaches()) ADD_FAILURE() << b;
 }

@@ -296,6 +296,7 @@ void SimWorld::drain_member(uint32_t m) {
       case OwnerEvent::Kind::conflict:
       case OwnerEvent::Kind::revoked:
       case OwnerEvent::Kind::superseded: x.kernel[s] = {}; break;
+      case OwnerEvent::Kind::raised: x.incarnation = x.owner->incarnation(); break;
       default: break;
     }
     for (SimObserver* o : observers_) o->on_owner_event({m}, s, e);

@@ -86,6 +86,7 @@ class SimWorld {
   void crash(uint32_t proxy);
   void restart(uint32_t proxy);
   void restart_member(uint32_t member);  // the agent: the kernel keeps its sockets, the incarnation rises
+  void lose_incarnation(uint32_t member) { members_.at(member).incarnation = 0; }
   void isolate(uint32_t proxy) { isolated_.insert(proxy); }  // from the other proxies
   void heal() { isolated_.clear(); }
   void set_loss(double loss, double duplicate) { options_.loss = loss, options_.duplicate = duplicate; }

@@ -93,7 +93,6 @@ SessionId fragment_name(GroupId group, Bytes packet, const ParsedPacket& p) {
 
 AgentCore::AgentCore(AgentOptions options, Instant now)
     : config_(std::move(options.config)),
-      incarnation_(options.incarnation),
       started_at_(now),
       peers_(NodeId::member(config_.id), options.boot, 2, now),
       owner_({.self = config_.id,
@@ -248,7 +247,7 @@ void AgentCore::admit(const ClientPacket& in, Instant now) {
   const GroupConfig& g = *in.group.config;
   EnvelopeOptions options;
   options.lease = LeaseInstruction{
-      .version = {.term = 0, .incarnation = incarnation_, .counter = 0},  // older than any entry of its insert
+      .version = {.term = 0, .incarnation = incarnation(), .counter = 0},  // older than any entry of its insert
       .lease_ms = static_cast<uint32_t>(to_ms(std::min<Duration>(g.lease.time, 10s))),
       .lease_bytes = std::min(g.lease.bytes.value, g.session_bytes.value),
       .echo = peers_.newest_stamp(NodeId::proxy(in.ingress))};

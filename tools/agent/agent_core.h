@@ -95,7 +95,7 @@ class AgentCore {
   const Revocations& revocations() const { return revocations_; }
   AgentCounters& counters() { return counters_; }
   const AgentConfig& config() const { return config_; }
-  uint32_t incarnation() const { return incarnation_; }
+  uint32_t incarnation() const { return owner_.incarnation(); }
   Instant started_at() const { return started_at_; }
 
  private:
@@ -167,7 +167,6 @@ class AgentCore {
   std::optional<SessionId> session_of(const KernelSocket& k) const;
 
   AgentConfig config_;
-  uint32_t incarnation_;
   Instant started_at_;
   std::vector<Group> groups_;
   PeerTable peers_;

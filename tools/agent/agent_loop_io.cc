@@ -103,7 +103,7 @@ void AgentLoop::from_kernel() {
 
 // In the core's order, but for the disk: a revocation is in force and on its way before it is written.
 void AgentLoop::carry_out(Instant now) {
-  bool save = false, read = false;
+  bool save = false, read = false, raised = false;
   AgentCounters& counters = parts_.core.counters();
   for (const AgentOutput& o : parts_.core.take_outputs(now)) {
     switch (o.kind) {
@@ -112,12 +112,14 @@ void AgentLoop::carry_out(Instant now) {
       case AgentOutput::Kind::destroy_socket: destroy_socket(o.session); break;
       case AgentOutput::Kind::read_sockets: read = true; break;
       case AgentOutput::Kind::save_revocations: save = true; break;
+      case AgentOutput::Kind::save_incarnation: raised = true; break;
     }
   }
   if (size_t lost = parts_.udp.flush()) counters.add(AgentCounter::tunnel_tx_drop_socket_full, lost);
   if (size_t lost = parts_.tun.flush()) counters.add(AgentCounter::tun_drop_write, lost);
   parts_.commands.pass_events_on();
   if (save || (read && disk_failed_)) save_revocations();  // the table is read each second: so is this tried again
+  if (raised) save_incarnation();
   if (read) read_sockets();
 }
 
@@ -136,6 +138,15 @@ void AgentLoop::read_sockets() {
   Instant now = MonotonicClock::now();
   parts_.core.on_sockets(*table, taken_at, now);
   carry_out(now);
+}
+
+// Should the disk not take it, the next start asks the fleet again.
+void AgentLoop::save_incarnation() {
+  const uint32_t incarnation = parts_.core.incarnation();
+  spdlog::warn("the fleet knows of a later start of this member: incarnation {} from now on; was state_dir lost?",
+               incarnation);
+  if (auto done = statecast::save_incarnation(parts_.state_dir, incarnation); !done)
+    spdlog::error("the incarnation was not stored: {}", done.error().message);
 }
 
 void AgentLoop::save_revocations() {

@@ -42,6 +42,7 @@ class AgentLoop {
   void destroy_socket(const SessionTuple& session);
   void read_sockets();
   void save_revocations();
+  void save_incarnation();
 
   AgentParts parts_;
   bool disk_failed_ = false;  // said once, not each second

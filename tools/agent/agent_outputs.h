@@ -24,6 +24,7 @@ struct AgentOutput {
     destroy_socket,    // of `session`, in the kernel
     read_sockets,      // and hand the table to on_sockets
     save_revocations,  // they have changed
+    save_incarnation,  // it was lost, and is another now
   };
   Kind kind = Kind::to_proxy;
   Bytes bytes;

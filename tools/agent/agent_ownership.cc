@@ -84,6 +84,7 @@ void AgentCore::on_owner_event(const OwnerEvent& e, Instant now) {
     case OwnerEvent::Kind::lifted:
       if (revocations_.lift(e.id)) outputs_.add(AgentOutput::Kind::save_revocations);
       return;
+    case OwnerEvent::Kind::raised: outputs_.add(AgentOutput::Kind::save_incarnation); return;
     case OwnerEvent::Kind::superseded:
       counters_.add(AgentCounter::session_superseded);
       if (!s) return;
@@ -237,11 +238,11 @@ void AgentCore::on_sockets(std::span<const KernelSocket> table, Instant taken_at
 }
 
 // The first table: what lives in the kernel was ours before a restart. Its packets pass from now on; its mappings
-// follow in batches. Sockets of revoked sessions are destroyed, and their tombstones sent again, in case directory
-// nodes have restarted meanwhile as well.
+// follow in batches. Sockets of revoked sessions are destroyed, and their tombstones sent again, some at a time, in
+// case directory nodes have restarted meanwhile as well.
 void AgentCore::restore(std::span<const KernelSocket> table, Instant now) {
   has_sockets_ = true;
-  for (const auto& r : revocations_.left(now)) owner_.revoke(r.id, r.remaining, now);
+  for (const auto& r : revocations_.left(now)) owner_.restore_revocation(r.id, r.remaining, now);
   for (const KernelSocket& k : table) {
     std::optional<SessionId> id = session_of(k);
     if (!id || k.state == KernelSocket::State::time_wait) continue;

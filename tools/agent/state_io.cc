@@ -78,15 +78,18 @@ Result<uint32_t> raise_incarnation(const std::string& dir) {
     unsigned format = 0;
     if (!(in >> kind >> format >> last) || kind != "statecast-incarnation" || format != kIncarnationFormat)
       return fail(Code::invalid, dir +
-                                     "/incarnation: expected \"statecast-incarnation 1 NUMBER\"; remove the file only "
-                                     "if no proxy knows sessions of this member any more (wait 60 s)");
+                                     "/incarnation: expected \"statecast-incarnation 1 NUMBER\"; mend or remove it: "
+                                     "the proxies say by which number to go on");
   }
   if (last >= kId24Max - 1) return fail(Code::invalid, dir + "/incarnation: 24 bits are used up");
-  auto done =
-      write_file(dir, "incarnation",
-                 "statecast-incarnation " + std::to_string(kIncarnationFormat) + " " + std::to_string(last + 1) + "\n");
-  if (!done) return fail(done.error());
+  if (auto done = save_incarnation(dir, last + 1); !done) return fail(done.error());
   return last + 1;
+}
+
+Result<> save_incarnation(const std::string& dir, uint32_t incarnation) {
+  return write_file(
+      dir, "incarnation",
+      "statecast-incarnation " + std::to_string(kIncarnationFormat) + " " + std::to_string(incarnation) + "\n");
 }
 
 Result<std::vector<Revocations::Left>> load_revocations(const std::string& dir) {

@@ -2,6 +2,7 @@
 // What an agent keeps on disk (state_dir): its incarnation and its revocations.
 //
 //   auto n = raise_incarnation(dir);                  // read, add one, write, fsync
+//   save_incarnation(dir, core.incarnation());        // the fleet knew of a higher one: the file had been lost
 //   auto r = load_revocations(dir);  save_revocations(dir, core.revocations().left(now));
 //
 // incarnation         "statecast-incarnation 1 42": format version, number
@@ -25,6 +26,7 @@
 namespace statecast {
 
 Result<uint32_t> raise_incarnation(const std::string& dir);
+Result<> save_incarnation(const std::string& dir, uint32_t incarnation);
 Result<std::vector<Revocations::Left>> load_revocations(const std::string& dir);
 Result<> save_revocations(const std::string& dir, const std::vector<Revocations::Left>& revocations);
 
