@@ -10,9 +10,10 @@ import time
 from . import topology as topo
 from .capture import SessionCapture
 from .programs import LabError
-from .transfers import Download, Upload, Watch, connect_once, resets_at, wait
+from .transfers import SAMPLE_S, Download, Upload, Watch, connect_once, resets_at, wait
 
 HOLDERS_S = 12              # permit (1 s) + lease cap (10 s) + margin: a restarted replica does not know its holders
+STILL_S = 5                 # step 1's transfers without a move: long enough for their usual stalls
 BURST = 32                  # packets that may pass beyond a grant, per core and proxy that held one
 REVOKE_PORTS = itertools.count(47_000 + int(time.time()) % 1000 * 2, 2)
 
@@ -92,7 +93,18 @@ def survive_moves(stage, fleets):
 
 
 def step_moves(stage):
-    return survive_moves(stage, [transfers(stage, "web", 5, 5)])
+    """Beside the stalls under moves, those of the same transfers without any."""
+    still = transfers(stage, "web", 5, 5, seconds=STILL_S)
+    with Watch(stage.lab, still):
+        start(still)
+        ended = wait(still, STILL_S + 20)
+    stall = {kind: max(t.longest_stall_ms for t in still if t.kind == kind) for kind in ("download", "upload")}
+    stage.say(f"for comparison, {STILL_S} s without a move: longest stall of a download {stall['download']} ms, of an upload "
+              f"{stall['upload']} ms (looked at each {SAMPLE_S * 1000:.0f} ms)")
+    checks, figures = survive_moves(stage, [transfers(stage, "web", 5, 5)])
+    checks.append(("every transfer finished without a move", ended and all(t.finished for t in still)))
+    return checks, {**figures, "without_moves": {"seconds": STILL_S, "longest_stall_download_ms": stall["download"],
+                                                 "longest_stall_upload_ms": stall["upload"]}}
 
 
 def step_contrast(stage):
