@@ -193,6 +193,7 @@ struct Node::State {
   void check_write(Write& w, Instant now);
   unsigned copies(const Write& w) const;
   void hold(Write& w, InsertAnswer::Status status, Instant now);
+  bool lower(Record& r, Instant now);
   void lose(Write& w, InsertAnswer::Status status, const std::optional<Record>& record, Instant now);
   void release(const Waiter& w, StoredRecord& s, InsertAnswer::Status status, unsigned copies, Instant now);
   void answer_insert(const Waiter& w, InsertAnswer answer);

@@ -95,6 +95,11 @@ Node::State::Verdict Node::State::judge(Record& r, bool born_new, Instant now, s
   if (held.version.term + (held.owner != r.owner) > kOwnerTermMax) return Verdict::conflict;  // until that record ends
   if (held.owner == r.owner) {
     r.version.term = held.version.term;
+    // Nothing was promised of it so far: term 0.
+    if (r.version.term == 0) {
+      if (r.version < held.version) return Verdict::refused;
+      r.version.term = 1;
+    }
     if (held.state == RecordState::removed) {
       if (!born_new || r.version <= held.version) return Verdict::conflict;
       passed_term = held.version.term;
@@ -201,7 +206,11 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
   Write done = std::move(w);
   drop_write(done);
   unsigned n = copies(done);
-  bool fresh = placed.contains(done.record.key) && placed[done.record.key].fresh;
+  auto p = placed.find(done.record.key);
+  bool fresh = p != placed.end() && p->second.fresh;
+  bool ours = p != placed.end() && same(p->second.record, done.record);
+  bool lowered = status == InsertAnswer::Status::degraded && lower(done.record, now);
+  if (lowered && ours) placed.erase(p);
   apply_held(done.record, done.expires, fresh, {}, now);
   StoredRecord* s = store.find(done.record.key, now);
   bool kept = s && same(s->record, done.record);
@@ -211,7 +220,7 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
       bool has = it != done.answers.end() &&
                  (it->second == PlaceAck::Status::ok || it->second == PlaceAck::Status::out_of_sync);
       Held held{done.record.key, done.record.version, done.record.owner, std::nullopt};
-      if (!has) held.record = wire_record(s->record, s->expires, now);
+      if (!has || lowered) held.record = wire_record(s->record, s->expires, now);
       send(id, 0, held);
     }
   }
@@ -226,6 +235,16 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
       answer_insert(waiter, answer);
     }
   }
+}
+
+// Of a degraded insert nothing is promised. It gets term 0, so that no other owner's record that W replicas
+// acknowledged, on the other side of a partition, gives way to it. Where an earlier insert of its owner was promised,
+// or it has passed another owner's record, it keeps its term.
+bool Node::State::lower(Record& r, Instant now) {
+  StoredRecord* s = store.find(r.key, now);
+  if (s && (s->record.owner != r.owner || s->record.version.term != 0)) return false;
+  r.version.term = 0;
+  return true;
 }
 
 // The ingress proxy gets its entry with the packet, the owner its answer.

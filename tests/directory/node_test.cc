@@ -286,6 +286,36 @@ TEST(Node, RepeatOfADegradedInsertSaysHowManyCopiesThereAre) {
   EXPECT_EQ(c.held_copies(c.key(id)), 3u);
 }
 
+// The two sides of a partition each take an insert of a session; only one of them was promised anything.
+TEST(Node, ADegradedInsertGivesWayToAnAcknowledgedOneAndIsPromisedWhenItIsRenewed) {
+  Cluster c({.partition_available = true});
+  c.run(1s);
+  c.isolate(3);
+  SessionId both = c.session(40000), alone = c.session(40001);
+  auto insert = [&](uint32_t member, const SessionId& id, uint32_t via) {
+    return c.insert({.member = member, .id = id, .via = via, .state = RecordState::established, .lifetime = 60s});
+  };
+  uint32_t promised = insert(3, both, 1), degraded = insert(1, both, 3), only = insert(1, alone, 3);
+  c.run(1s);
+  EXPECT_EQ(c.insert_answer(promised)->status, In::ok);
+  EXPECT_EQ(c.insert_answer(degraded)->status, In::degraded);
+  EXPECT_EQ(c.insert_answer(only)->status, In::degraded);
+  c.heal();
+  c.run(1s);
+  c.restart(2);  // and what it has comes from the others again
+  c.run(1s);
+  uint32_t renewed = insert(1, alone, 3);
+  uint32_t again = insert(3, both, 3);
+  c.run(1s);
+  EXPECT_EQ(c.insert_answer(renewed)->status, In::ok);
+  EXPECT_EQ(c.insert_answer(again)->status, In::ok);
+  for (uint32_t p = 1; p <= 3; ++p) {
+    EXPECT_EQ(c.node(p).find(c.key(both), c.now)->owner, NodeId::member({3})) << p;
+    EXPECT_EQ(c.node(p).find(c.key(alone), c.now)->version.term, 1) << p;
+  }
+  EXPECT_GE(c.notices(1), 1u) << "its owner is told";
+}
+
 TEST(Node, LateCopyOfAWithdrawnInsertIsRefused) {
   Cluster c({});
   c.run(1s);
