@@ -77,6 +77,10 @@ Result<AgentConfig> parse_agent_config(const std::string& text, const std::strin
   return parse(text, name, Program::agent, agent_table());
 }
 
+Result<PktgenConfig> parse_pktgen_config(const std::string& text, const std::string& name) {
+  return parse(text, name, Program::pktgen, pktgen_table());
+}
+
 Result<ProxyConfig> load_proxy_config(const std::string& path) {
   auto text = read_file(path);
   if (!text) return fail(text.error());
@@ -92,11 +96,26 @@ Result<AgentConfig> load_agent_config(const std::string& path) {
   return c;
 }
 
+Result<PktgenConfig> load_pktgen_config(const std::string& path) {
+  auto text = read_file(path);
+  if (!text) return fail(text.error());
+  auto c = parse_pktgen_config(*text, path);
+  if (!c) return c;
+  auto folder = std::filesystem::path(path).parent_path();
+  for (auto& s : c->streams) resolve_paths(folder, {&s.capture});
+  for (auto& m : c->member_side.members) resolve_paths(folder, {&m.node_key});
+  return c;
+}
+
 std::string to_yaml(const ProxyConfig& c) {
   return written(c, Program::proxy, proxy_table());
 }
 std::string to_yaml(const AgentConfig& c) {
   return written(c, Program::agent, agent_table());
+}
+
+std::string to_yaml(const PktgenConfig& c) {
+  return written(c, Program::pktgen, pktgen_table());
 }
 
 Result<ConfigKind> config_kind(const std::string& path) {

@@ -11,7 +11,9 @@ namespace {
 constexpr const char* kIntroduction = R"(# Configuration
 
 This page is printed from the program's own schema (`statecast check-config --schema-markdown`); a test compares the
-two. Samples with comments: [proxy.yaml](../config/samples/proxy.yaml), [agent.yaml](../config/samples/agent.yaml).
+two. Samples with comments: [proxy.yaml](../config/samples/proxy.yaml), [agent.yaml](../config/samples/agent.yaml); of a
+generator's profile [pktgen-loop.yaml](../config/samples/pktgen-loop.yaml) and
+[pktgen-proxy.yaml](../config/samples/pktgen-proxy.yaml).
 
     statecast check-config proxy.yaml               # says what is wrong, and where
     statecast check-config proxy.yaml --effective   # prints it with all defaults filled in
@@ -76,6 +78,7 @@ std::string schema_markdown() {
   std::set<const AnyTable*> done;
   print(out, proxy_table(), done, true);
   print(out, agent_table(), done, true);
+  print(out, pktgen_table(), done, true);
   return out;
 }
 

@@ -167,30 +167,6 @@ const Table<GroupConfig>& group_table() {
   return table;
 }
 
-const Table<ProxyPeerConfig>& proxy_peer_table() {
-  static const Table<ProxyPeerConfig> table = [] {
-    Table<ProxyPeerConfig> t;
-    t.title = "proxies[]";
-    t.intro = "All proxies of the fleet. The list says the same in the files of all proxies and agents.";
-    t.expected = "a map with id and address";
-    t.add(scalar("id", &ProxyPeerConfig::id, id_value<ProxyId>(),
-                 {.reload = init, .audience = operators, .required = true, .sentence = "The proxy's number."}));
-    t.add(scalar("address", &ProxyPeerConfig::address, endpoint_value(kGenevePort, "10.0.0.1:6081"),
-                 {.reload = init,
-                  .audience = operators,
-                  .required = true,
-                  .sentence = "Where it takes envelopes: its unicast address on the underlay and a UDP port (6081 "
-                              "where none is written)."}));
-    t.add(scalar("zone", &ProxyPeerConfig::zone, text_value("text", "the name of a zone"),
-                 {.reload = init,
-                  .audience = operators,
-                  .fallback = "none",
-                  .sentence = "Replicas of a slot are placed in distinct zones first."}));
-    return t;
-  }();
-  return table;
-}
-
 const Table<PortConfig>& port_table() {
   static const Table<PortConfig> table = [] {
     Table<PortConfig> t;
@@ -336,6 +312,30 @@ const Table<LogConfig>& log_table() {
 }
 
 }  // namespace
+
+const Table<ProxyPeerConfig>& proxy_peer_table() {
+  static const Table<ProxyPeerConfig> table = [] {
+    Table<ProxyPeerConfig> t;
+    t.title = "proxies[]";
+    t.intro = "All proxies of the fleet. The list says the same in the files of all proxies and agents.";
+    t.expected = "a map with id and address";
+    t.add(scalar("id", &ProxyPeerConfig::id, id_value<ProxyId>(),
+                 {.reload = init, .audience = operators, .required = true, .sentence = "The proxy's number."}));
+    t.add(scalar("address", &ProxyPeerConfig::address, endpoint_value(kGenevePort, "10.0.0.1:6081"),
+                 {.reload = init,
+                  .audience = operators,
+                  .required = true,
+                  .sentence = "Where it takes envelopes: its unicast address on the underlay and a UDP port (6081 "
+                              "where none is written)."}));
+    t.add(scalar("zone", &ProxyPeerConfig::zone, text_value("text", "the name of a zone"),
+                 {.reload = init,
+                  .audience = operators,
+                  .fallback = "none",
+                  .sentence = "Replicas of a slot are placed in distinct zones first."}));
+    return t;
+  }();
+  return table;
+}
 
 const Table<ProxyConfig>& proxy_table() {
   static const Table<ProxyConfig> table = [] {

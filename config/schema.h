@@ -16,13 +16,15 @@
 #include <vector>
 
 #include "config/config.h"
+#include "config/pktgen_config.h"
 #include "config/yaml_tree.h"
 
 namespace statecast {
 
-enum class Reload : uint8_t { init, live };                       // init: needs a restart
-enum class Audience : uint8_t { operators, tuning, expert };      // who should touch it
-enum class Program : uint8_t { proxy = 1, agent = 2, both = 3 };  // whose file may have it
+enum class Reload : uint8_t { init, live };                   // init: needs a restart
+enum class Audience : uint8_t { operators, tuning, expert };  // who should touch it
+// Whose file may have it. A generator's profile has tables of its own: every key in them counts.
+enum class Program : uint8_t { proxy = 1, agent = 2, both = 3, pktgen = 7 };
 
 struct KeyNotes {
   Reload reload = Reload::init;
@@ -144,9 +146,11 @@ class Table : public AnyTable {
   std::vector<KeyRow> rows() const override;
 };
 
-// The tables, in schema.cc.
+// The tables, in schema.cc and pktgen_schema.cc.
 const Table<ProxyConfig>& proxy_table();
 const Table<AgentConfig>& agent_table();
+const Table<PktgenConfig>& pktgen_table();
+const Table<ProxyPeerConfig>& proxy_peer_table();
 
 // " did you mean "lease"?" or the list of known keys.
 std::string suggestion(std::string_view wrong, const std::vector<std::string_view>& known);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "config/config.h"
+#include "config/pktgen_config.h"
 #include "config/schema.h"
 
 namespace statecast {
@@ -12,5 +13,6 @@ namespace statecast {
 // REQUIRES: `c` was read from `tree` without errors.
 void validate(Loading& loading, const YamlNode& tree, const ProxyConfig& c);
 void validate(Loading& loading, const YamlNode& tree, const AgentConfig& c);
+void validate(Loading& loading, const YamlNode& tree, const PktgenConfig& c);
 
 }  // namespace statecast

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Any bytes as a configuration, of a proxy and of an agent: an error with words, or a configuration whose effective
-// form loads back to the same.
+// Any bytes as a configuration, of a proxy, of an agent and of a generator: an error with words, or a configuration
+// whose effective form loads back to the same.
 #include <cstdlib>
 #include <string>
 
 #include "base/check.h"
 #include "config/config.h"
+#include "config/pktgen_config.h"
 
 using namespace statecast;
 
@@ -29,5 +30,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string text(reinterpret_cast<const char*>(data), size);
   load(parse_proxy_config, text);
   load(parse_agent_config, text);
+  load(parse_pktgen_config, text);
   return 0;
 }
