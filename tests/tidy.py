@@ -18,7 +18,7 @@ SOURCE = (".h", ".cc")
 TEXT = SOURCE + (".py", ".sh", ".build", ".def", ".yaml")
 SOCKET_HEADERS = r"sys/socket\.h|sys/epoll\.h|sys/un\.h|linux/if_tun\.h|linux/netlink\.h|linux/sock_diag\.h"
 SOCKETS_ALLOWED = re.compile(r"_io\.(h|cc)$|^control/admin|^tools/|^tests/|^control/metrics")
-DPDK_ALLOWED = re.compile(r"^(dataplane/cache|dataplane/worker|tools/proxy|tools/ctl/trace|control|tests|bench)/?")
+DPDK_ALLOWED = re.compile(r"^(dataplane/cache|dataplane/worker|tools/proxy|tools/pktgen|tools/ctl/trace|control|tests|bench)/?")
 
 
 def tracked():
