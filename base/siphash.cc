@@ -4,32 +4,24 @@
 #include <bit>
 #include <cstring>
 
+#include "base/siphash_lanes.h"
+
 namespace statecast {
 
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "words are loaded as they lie in memory");
 
-constexpr uint64_t kInit0 = 0x736f6d6570736575, kInit1 = 0x646f72616e646f6d ^ 0xee;  // 0xee: 128-bit result
-constexpr uint64_t kInit2 = 0x6c7967656e657261, kInit3 = 0x7465646279746573;
-
 #define SC_INLINE [[gnu::always_inline]] inline
 
-SC_INLINE uint64_t load64(const uint8_t* p) {
-  uint64_t v;
-  std::memcpy(&v, p, 8);
-  return v;
-}
+using internal::sip_last_word;
+using internal::sip_load;
 
 // n < 8 bytes, lowest first
 SC_INLINE uint64_t load_short(const uint8_t* p, size_t n) {
   uint64_t v = 0;
   for (size_t i = 0; i < n; ++i) v |= uint64_t(p[i]) << (8 * i);
   return v;
-}
-
-SC_INLINE uint64_t last_word(const uint8_t* message, size_t length) {
-  return uint64_t(length) << 56 | load_short(message + (length & ~size_t(7)), length & 7);
 }
 
 SC_INLINE void sip_round(uint64_t& v0, uint64_t& v1, uint64_t& v2, uint64_t& v3) {
@@ -58,34 +50,40 @@ SC_INLINE void finalize(uint64_t v0, uint64_t v1, uint64_t v2, uint64_t v3, uint
 }
 
 void one_lane(const SipJob& j) {
-  uint64_t k0 = load64(j.key), k1 = load64(j.key + 8);
-  uint64_t v0 = k0 ^ kInit0, v1 = k1 ^ kInit1, v2 = k0 ^ kInit2, v3 = k1 ^ kInit3;
+  uint64_t k0 = sip_load(j.key), k1 = sip_load(j.key + 8);
+  uint64_t v0 = k0 ^ kSipInit[0], v1 = k1 ^ kSipInit[1], v2 = k0 ^ kSipInit[2], v3 = k1 ^ kSipInit[3];
   const uint8_t* p = j.message;
-  for (size_t words = j.length / 8; words; --words, p += 8) absorb(v0, v1, v2, v3, load64(p));
-  absorb(v0, v1, v2, v3, last_word(j.message, j.length));
+  for (size_t words = j.length / 8; words; --words, p += 8) absorb(v0, v1, v2, v3, sip_load(p));
+  absorb(v0, v1, v2, v3, sip_last_word(j.message, j.length));
   finalize(v0, v1, v2, v3, j.out);
 }
 
-// With vectors in them, functions have to carry the target themselves: inlining comes after GCC has taken vectors that
-// the function's own target lacks to pieces. So the lanes are a file, once per target.
 #if defined(__x86_64__)
-#define SC_LANES_TARGET gnu::target("avx512f")
-namespace eight {
-constexpr int kLanes = 8, kVectors = 4;
-#include "base/siphash_lanes.inc"
-}  // namespace eight
-#undef SC_LANES_TARGET
-#define SC_LANES_TARGET gnu::target("avx2")
-namespace four {
-constexpr int kLanes = 4, kVectors = 2;
-#include "base/siphash_lanes.inc"
-}  // namespace four
-#undef SC_LANES_TARGET
+// `whole` takes multiples of kLanes; one or two that are left over are done sooner one by one, and more of them
+// together with the last one repeated into the void.
+template <size_t kLanes, class Whole>
+void in_lanes(std::span<const SipJob> jobs, Whole whole) {
+  const size_t left = jobs.size() % kLanes;
+  if (jobs.size() > left) whole(jobs.data(), jobs.size() - left);
+  const SipJob* rest = jobs.data() + (jobs.size() - left);
+  if (left <= 2) {
+    for (size_t i = 0; i < left; ++i) one_lane(rest[i]);
+    return;
+  }
+  uint8_t nowhere[16];
+  SipJob full[kLanes];
+  for (size_t i = 0; i < kLanes; ++i) {
+    full[i] = rest[i < left ? i : left - 1];
+    if (i >= left) full[i].out = nowhere;
+  }
+  whole(full, kLanes);
+}
 #endif
 
 SipLanes detect_lanes() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) return SipLanes::eight;
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+    return SipLanes::eight;
   if (__builtin_cpu_supports("avx2")) return SipLanes::four;
 #endif
   return SipLanes::one;
@@ -100,8 +98,8 @@ SipTag siphash128(SipKey key, Bytes message) {
 }
 
 SipHasher128::SipHasher128(SipKey key) {
-  uint64_t k0 = load64(key.data()), k1 = load64(key.data() + 8);
-  v0_ = k0 ^ kInit0, v1_ = k1 ^ kInit1, v2_ = k0 ^ kInit2, v3_ = k1 ^ kInit3;
+  uint64_t k0 = sip_load(key.data()), k1 = sip_load(key.data() + 8);
+  v0_ = k0 ^ kSipInit[0], v1_ = k1 ^ kSipInit[1], v2_ = k0 ^ kSipInit[2], v3_ = k1 ^ kSipInit[3];
 }
 
 void SipHasher128::update(Bytes part) {
@@ -117,7 +115,7 @@ void SipHasher128::update(Bytes part) {
     absorb(v0_, v1_, v2_, v3_, held_);
     held_ = 0;
   }
-  for (; n >= 8; p += 8, n -= 8) absorb(v0_, v1_, v2_, v3_, load64(p));
+  for (; n >= 8; p += 8, n -= 8) absorb(v0_, v1_, v2_, v3_, sip_load(p));
   held_ = load_short(p, n);
 }
 
@@ -139,8 +137,8 @@ SipLanes best_sip_lanes() {
 
 void siphash128_many(std::span<const SipJob> jobs, SipLanes lanes) {
 #if defined(__x86_64__)
-  if (lanes == SipLanes::eight) return eight::hash_all(jobs.data(), jobs.size());
-  if (lanes == SipLanes::four) return four::hash_all(jobs.data(), jobs.size());
+  if (lanes == SipLanes::eight) return in_lanes<8>(jobs, internal::siphash128_eight_lanes);
+  if (lanes == SipLanes::four) return in_lanes<4>(jobs, internal::siphash128_four_lanes);
 #endif
   for (const SipJob& j : jobs) one_lane(j);
 }

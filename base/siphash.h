@@ -50,6 +50,10 @@ struct SipJob {
 };
 void siphash128_many(std::span<const SipJob> jobs);
 
+// What the state starts from, before the key; 0xee: 128-bit result.
+inline constexpr uint64_t kSipInit[4] = {0x736f6d6570736575, 0x646f72616e646f6d ^ 0xee, 0x6c7967656e657261,
+                                         0x7465646279746573};
+
 // The same with the lanes named, for tests and benchmarks. REQUIRES: lanes <= best_sip_lanes().
 enum class SipLanes { one = 1, four = 4, eight = 8 };
 SipLanes best_sip_lanes();

@@ -1,14 +1,27 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Part of siphash.cc: SipHash in kLanes lanes of GCC vector extensions, kVectors of them side by side, for the target
-// SC_LANES_TARGET. Lanes of different lengths run together: while all have words the round is plain, afterwards a lane
-// that has ended keeps its state by a mask, and all finish at once.
+// Four lanes of GCC's vector extensions, two vectors of them side by side. Lanes of different lengths run together:
+// while all have words the round is plain, afterwards a lane that has ended keeps its state by a mask, and all finish
+// at once.
+#include "base/siphash_lanes.h"
+
+#if defined(__x86_64__)
+
+namespace statecast::internal {
+
+namespace {
+
+#define SC_TARGET [[gnu::target("avx2"), gnu::always_inline]] inline
+
+constexpr int kLanes = 4, kVectors = 2;
 
 using Vector = uint64_t __attribute__((vector_size(8 * kLanes)));
 
 // Vectors are handed by reference: by value they would need an ABI of their own.
-[[SC_LANES_TARGET]] SC_INLINE void vector_rotate(Vector& v, int by) { v = (v << by) | (v >> (64 - by)); }
+SC_TARGET void vector_rotate(Vector& v, int by) {
+  v = (v << by) | (v >> (64 - by));
+}
 
-[[SC_LANES_TARGET]] SC_INLINE void vector_round(Vector& v0, Vector& v1, Vector& v2, Vector& v3) {
+SC_TARGET void vector_round(Vector& v0, Vector& v1, Vector& v2, Vector& v3) {
   v0 += v1, vector_rotate(v1, 13), v1 ^= v0, vector_rotate(v0, 32);
   v2 += v3, vector_rotate(v3, 16), v3 ^= v2;
   v0 += v3, vector_rotate(v3, 21), v3 ^= v0;
@@ -17,11 +30,8 @@ using Vector = uint64_t __attribute__((vector_size(8 * kLanes)));
 
 // v = lane(0), lane(1), ...
 template <class F>
-[[SC_LANES_TARGET]] SC_INLINE void vector_fill(Vector& v, const F& lane) {
-  if constexpr (kLanes == 8)
-    v = Vector{lane(0), lane(1), lane(2), lane(3), lane(4), lane(5), lane(6), lane(7)};
-  else
-    v = Vector{lane(0), lane(1), lane(2), lane(3)};
+SC_TARGET void vector_fill(Vector& v, const F& lane) {
+  v = Vector{lane(0), lane(1), lane(2), lane(3)};
 }
 
 // The state of G vectors.
@@ -31,13 +41,13 @@ struct State {
 };
 
 template <int G, int kRounds>
-[[SC_LANES_TARGET]] SC_INLINE void state_rounds(State<G>& s) {
+SC_TARGET void state_rounds(State<G>& s) {
   for (int r = 0; r < kRounds; ++r)
     for (int g = 0; g < G; ++g) vector_round(s.v0[g], s.v1[g], s.v2[g], s.v3[g]);
 }
 
 template <int G>
-[[SC_LANES_TARGET]] SC_INLINE void state_absorb(State<G>& s, const Vector (&words)[G]) {
+SC_TARGET void state_absorb(State<G>& s, const Vector (&words)[G]) {
   for (int g = 0; g < G; ++g) s.v3[g] ^= words[g];
   state_rounds<G, 2>(s);
   for (int g = 0; g < G; ++g) s.v0[g] ^= words[g];
@@ -45,7 +55,7 @@ template <int G>
 
 // REQUIRES: exactly G x kLanes jobs.
 template <int G>
-[[SC_LANES_TARGET]] SC_INLINE void hash_step(const SipJob* jobs) {
+SC_TARGET void hash_step(const SipJob* jobs) {
   State<G> s;
   Vector words[G];
   size_t fewest = ~size_t(0), most = 0;  // whole words; each message has one more, with its length and odd bytes
@@ -54,19 +64,19 @@ template <int G>
     size_t n = jobs[i].length / 8;
     fewest = n < fewest ? n : fewest;
     most = n > most ? n : most;
-    last[i] = last_word(jobs[i].message, jobs[i].length);
+    last[i] = sip_last_word(jobs[i].message, jobs[i].length);
   }
   for (int g = 0; g < G; ++g) {
     const SipJob* j = jobs + g * kLanes;
     Vector k0, k1;
-    vector_fill(k0, [&](int l) { return load64(j[l].key); });
-    vector_fill(k1, [&](int l) { return load64(j[l].key + 8); });
-    s.v0[g] = k0 ^ kInit0, s.v1[g] = k1 ^ kInit1, s.v2[g] = k0 ^ kInit2, s.v3[g] = k1 ^ kInit3;
+    vector_fill(k0, [&](int l) { return sip_load(j[l].key); });
+    vector_fill(k1, [&](int l) { return sip_load(j[l].key + 8); });
+    s.v0[g] = k0 ^ kSipInit[0], s.v1[g] = k1 ^ kSipInit[1], s.v2[g] = k0 ^ kSipInit[2], s.v3[g] = k1 ^ kSipInit[3];
   }
   for (size_t w = 0; w < fewest; ++w) {
     for (int g = 0; g < G; ++g) {
       const SipJob* j = jobs + g * kLanes;
-      vector_fill(words[g], [&](int l) { return load64(j[l].message + 8 * w); });
+      vector_fill(words[g], [&](int l) { return sip_load(j[l].message + 8 * w); });
     }
     state_absorb<G>(s, words);
   }
@@ -78,9 +88,8 @@ template <int G>
       State<G> before = s;
       for (int g = 0; g < G; ++g) {
         const SipJob* j = jobs + g * kLanes;
-        vector_fill(words[g], [&](int l) {
-          return w < j[l].length / 8 ? load64(j[l].message + 8 * w) : last[g * kLanes + l];
-        });
+        vector_fill(words[g],
+                    [&](int l) { return w < j[l].length / 8 ? sip_load(j[l].message + 8 * w) : last[g * kLanes + l]; });
       }
       state_absorb<G>(s, words);
       for (int g = 0; g < G; ++g) {
@@ -110,20 +119,13 @@ template <int G>
   }
 }
 
-[[SC_LANES_TARGET]] void hash_all(const SipJob* jobs, size_t n) {
+}  // namespace
+
+[[gnu::target("avx2")]] void siphash128_four_lanes(const SipJob* jobs, size_t n) {
   constexpr size_t kStep = size_t(kLanes) * kVectors;
   for (; n >= kStep; jobs += kStep, n -= kStep) hash_step<kVectors>(jobs);
   for (; n >= kLanes; jobs += kLanes, n -= kLanes) hash_step<1>(jobs);
-  if (n > 2) {  // one or two are done sooner one by one
-    // The lanes that are left over hash the last job again, into the void.
-    uint8_t nowhere[16];
-    SipJob full[kLanes];
-    for (size_t i = 0; i < kLanes; ++i) {
-      full[i] = jobs[i < n ? i : n - 1];
-      if (i >= n) full[i].out = nowhere;
-    }
-    hash_step<1>(full);
-    return;
-  }
-  for (; n; --n) one_lane(*jobs++);
 }
+
+}  // namespace statecast::internal
+#endif
