@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/envelope/outer.h"
 
+#include <algorithm>
+
 #include "dataplane/packet/checksum.h"
 
 namespace statecast {
@@ -63,6 +65,24 @@ size_t write_outer(const OuterAddresses& outer, Bytes envelope, MutableBytes hea
     out[udp_at + 7] = static_cast<uint8_t>(checksum);
   }
   return size;
+}
+
+OuterTemplateV4::OuterTemplateV4(const MacAddress& source_mac, const Endpoint& source) {
+  const OuterAddresses outer{{}, source_mac, source, {IpAddress::v4(std::array<uint8_t, 4>{}), {}}};
+  write_outer(outer, {}, bytes_);
+}
+
+OuterTemplateV4::Receiver OuterTemplateV4::receiver(const MacAddress& mac, const Endpoint& to) const {
+  Receiver r{.mac = mac};
+  std::copy_n(to.address.raw.begin(), 4, r.address_and_port.begin());
+  r.address_and_port[4] = static_cast<uint8_t>(to.port.value >> 8);
+  r.address_and_port[5] = static_cast<uint8_t>(to.port.value);
+  std::array<uint8_t, 20> header;
+  std::copy_n(bytes_.begin() + 14, header.size(), header.begin());
+  header[2] = header[3] = header[10] = header[11] = 0;
+  std::copy_n(r.address_and_port.begin(), 4, header.begin() + 16);
+  r.sum = static_cast<uint16_t>(~internet_checksum(header));
+  return r;
 }
 
 }  // namespace statecast

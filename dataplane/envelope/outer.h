@@ -15,7 +15,9 @@
 // Threads: pure functions. Ownership: views.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <cstring>
 
 #include "base/address.h"
 #include "base/bytes.h"
@@ -47,5 +49,43 @@ constexpr size_t outer_size(IpAddress::Family f) {
 // Into the last bytes of `headroom`, which end where `envelope` begins (sealed header, options and payload). Returns
 // the bytes written; 0 where they do not fit, the families differ, or the datagram is too long for its length fields.
 size_t write_outer(const OuterAddresses& outer, Bytes envelope, MutableBytes headroom);
+
+// The same over IPv4 for bursts: all that does not change between frames is written once.
+//
+//   OuterTemplateV4 outer(own_mac, own);                             // per port
+//   auto to = outer.receiver(gateway_mac, member);                   // per peer
+//   outer.write(to, envelope_length, frame);                         // per packet
+class OuterTemplateV4 {
+ public:
+  struct Receiver {
+    MacAddress mac;
+    std::array<uint8_t, 6> address_and_port{};  // as on the wire
+    uint16_t sum = 0;                           // of the IP header, but for the total length
+  };
+  OuterTemplateV4() = default;
+  OuterTemplateV4(const MacAddress& source_mac, const Endpoint& source);  // REQUIRES: an IPv4 address
+  Receiver receiver(const MacAddress& mac, const Endpoint& to) const;     // REQUIRES: an IPv4 address
+  // The kOuterSizeV4 bytes before an envelope. REQUIRES: an envelope shorter than 65,508 bytes.
+  void write(const Receiver& to, size_t envelope_length, uint8_t* at) const;
+
+ private:
+  std::array<uint8_t, kOuterSizeV4> bytes_{};
+};
+
+inline void OuterTemplateV4::write(const Receiver& to, size_t envelope_length, uint8_t* at) const {
+  const auto total = static_cast<uint32_t>(20 + 8 + envelope_length);
+  uint32_t sum = to.sum + total;
+  sum = (sum & 0xffff) + (sum >> 16);
+  const uint16_t lengths[3] = {__builtin_bswap16(static_cast<uint16_t>(total)),
+                               __builtin_bswap16(static_cast<uint16_t>(~sum)),
+                               __builtin_bswap16(static_cast<uint16_t>(total - 20))};
+  std::memcpy(at, bytes_.data(), bytes_.size());
+  std::memcpy(at, to.mac.raw.data(), 6);
+  std::memcpy(at + 16, &lengths[0], 2);
+  std::memcpy(at + 24, &lengths[1], 2);
+  std::memcpy(at + 30, to.address_and_port.data(), 4);
+  std::memcpy(at + 36, to.address_and_port.data() + 4, 2);
+  std::memcpy(at + 38, &lengths[2], 2);
+}
 
 }  // namespace statecast

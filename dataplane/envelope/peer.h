@@ -138,8 +138,9 @@ class Peer {
   const NodeId id;
 
   // --- any thread ---
+  std::atomic<uint64_t>* counter(unsigned stream) { return &counters_[stream * kPeersPerBlock]; }
   uint64_t next_sequence(unsigned stream) {  // the stream's own thread
-    std::atomic<uint64_t>& c = counters_[stream * kPeersPerBlock];
+    std::atomic<uint64_t>& c = *counter(stream);
     uint64_t n = c.load(std::memory_order_relaxed) + 1;
     c.store(n, std::memory_order_relaxed);
     return n;
@@ -151,7 +152,9 @@ class Peer {
   bool hello_may_pass(Bytes tag);
 
   std::array<KeySlot, kKeySlots> slots;
-  std::atomic<uint8_t> send_slot{kNoSlot};
+  // Whose keys to send with: slot (8), and how often that was changed (the rest), so that a copy of the keys can tell
+  // that it is old. kNoSlot alone: none yet.
+  std::atomic<uint32_t> sending{kNoSlot};
   std::atomic<uint8_t> seen_next{0};  // of seen_hellos_
   // Control thread:
   bool configured_address = false;

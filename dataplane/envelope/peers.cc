@@ -166,12 +166,23 @@ size_t PeerTable::seal(NodeId to, uint8_t stream, GroupId group, PayloadKind kin
   if (header_out.size() < kEnvelopeSizeMin + extra) return 0;
   Peer* p = find(to);
   if (p == nullptr) return 0;
-  uint8_t slot = p->send_slot.load(std::memory_order_acquire);
+  const auto slot = static_cast<uint8_t>(p->sending.load(std::memory_order_acquire));
   if (slot == kNoSlot) return 0;
   const KeySlot& keys = p->slots[slot];
   WireHead head{self_, group,  {boot_, timestamp_us}, stream, keys.meta().send_epoch, p->next_sequence(stream), kind,
                 {},    payload};
   return write_envelope(keys.send_key(), head, options, header_out);
+}
+
+SendKeys PeerTable::send_keys(NodeId to, uint8_t stream) const {
+  SC_ASSERT(stream < streams_);
+  Peer* p = find(to);
+  SendKeys k;
+  if (p == nullptr) return k;
+  const uint32_t sending = p->sending.load(std::memory_order_acquire);
+  if (static_cast<uint8_t>(sending) == kNoSlot) return k;
+  const KeySlot& keys = p->slots[static_cast<uint8_t>(sending)];
+  return {&p->sending, p->counter(stream), keys.send_key(), sending, keys.meta().send_epoch};
 }
 
 size_t PeerTable::seal_message(NodeId to, uint8_t stream, uint64_t timestamp_us, Bytes message,
@@ -284,7 +295,7 @@ Stamp PeerTable::newest_stamp(NodeId id) const {
 
 bool PeerTable::ready(NodeId id) const {
   const Peer* p = find(id);
-  return p != nullptr && p->send_slot.load(std::memory_order_acquire) != kNoSlot;
+  return p != nullptr && static_cast<uint8_t>(p->sending.load(std::memory_order_acquire)) != kNoSlot;
 }
 
 std::optional<Endpoint> PeerTable::endpoint(NodeId id) const {

@@ -47,6 +47,17 @@ struct PathMessage;
 // The sender that a datagram claims, for on_unverified. Nobody where it is no envelope.
 NodeId claimed_sender(Bytes udp_payload);
 
+// What one stream needs to seal for one peer: a copy, good while fresh(). Valid while the table lives.
+struct SendKeys {
+  const std::atomic<uint32_t>* sending = nullptr;  // the peer's; none: it has no keys
+  std::atomic<uint64_t>* counter = nullptr;        // the stream's sequence
+  SipTag key{};
+  uint32_t copied = 0;  // what `sending` said when this was copied
+  uint8_t epoch = 0;
+
+  bool fresh() const { return sending != nullptr && sending->load(std::memory_order_acquire) == copied; }
+};
+
 class PeerTable {
  public:
   using Random = std::function<void(MutableBytes)>;
@@ -73,6 +84,8 @@ class PeerTable {
   // packet, or do not fit header_out: count it, drop the packet.
   size_t seal(NodeId to, uint8_t stream, GroupId group, PayloadKind kind, const EnvelopeOptions& options,
               uint64_t timestamp_us, Bytes payload, MutableBytes header_out);
+  // For seal_burst.h: the keys of a stream, from the stream's own thread.
+  SendKeys send_keys(NodeId to, uint8_t stream) const;
   // A whole datagram with a message of group 0, from the start of `datagram_out`. Returns its length, or 0 as above.
   size_t seal_message(NodeId to, uint8_t stream, uint64_t timestamp_us, Bytes message, MutableBytes datagram_out);
 

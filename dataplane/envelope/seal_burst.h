@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Seal burst: the data envelopes of one burst, headers at once and tags together in vector lanes.
+//
+//   SealBurst seals(peers, stream, peers.timestamp_us(now));
+//   for (...) size = seals.add(keys, group, PayloadKind::ipv4, options, inner, header_end);   // all but the tag
+//   seals.finish();                                                                           // the tags
+//
+// The same bytes as PeerTable::seal. A tag covers the header with its own place zeroed, the payload's length and the
+// first 64 bytes of an inner packet (wire.h), so add() copies those into a place of its own, side by side, and finish()
+// hashes all copies at once. Between add() and finish() the payloads must not change.
+//
+// The fixed part of an envelope as words of eight bytes, in the order of wire.h:
+//
+//   0  Geneve header                              4  sequence low (4), tag (4)
+//   1  auth option's header (4), sender (4)       5  tag (8)
+//   2  boot (4), stream, key epoch, stamp (2)     6  tag (4), then options, or the payload's length
+//   3  stamp (4), sequence high (4)
+//
+// Threads: the stream's own. Ownership: writes into the caller's buffers; one object per burst, on the stack.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/siphash.h"
+#include "dataplane/envelope/peers.h"
+#include "dataplane/envelope/wire.h"
+
+namespace statecast {
+
+class SealBurst {
+ public:
+  static constexpr size_t kMost = 32;
+
+  SealBurst(const PeerTable& peers, uint8_t stream, uint64_t timestamp_us);
+
+  // Writes the envelope's header, all but the tag, so that it ends at `header_end`, where the payload begins. Returns
+  // its size, kEnvelopeSizeMin + options_size(options). REQUIRES: keys.fresh() or as good; that much room; at most
+  // kMost calls; options that an inner packet may have (kInnerOptionsMax); kTaggedInnerBytes readable from the payload
+  // on, however short it is (what is behind it is not used).
+  size_t add(const SendKeys& keys, GroupId group, PayloadKind kind, const EnvelopeOptions& options, Bytes payload,
+             uint8_t* header_end);
+  void finish();
+
+ private:
+  static constexpr size_t kTagged = kGeneveHeaderSize + kInnerOptionsMax + 4 + kTaggedInnerBytes;
+  // A word more than the longest: rows are copied 64 bytes at a time.
+  struct alignas(64) Row {
+    uint8_t bytes[(kTagged + kTaggedInnerBytes + 63) / 64 * 64];
+  };
+
+  uint64_t sender_word_;  // auth option's header and sender
+  uint64_t stamp_high_, stamp_low_;
+  static void put(uint8_t* at, uint64_t big_endian) {
+    const uint64_t v = __builtin_bswap64(big_endian);
+    std::memcpy(at, &v, 8);
+  }
+  size_t count_ = 0;
+  std::array<SipJob, kMost> jobs_;
+  std::array<Row, kMost> rows_;
+};
+
+inline size_t SealBurst::add(const SendKeys& keys, GroupId group, PayloadKind kind, const EnvelopeOptions& options,
+                             Bytes payload, uint8_t* header_end) {
+  SC_DEBUG_ASSERT(count_ < kMost && kind != PayloadKind::message);
+  const size_t extra = options_size(options), size = kEnvelopeSizeMin + extra;
+  const uint64_t sequence = keys.counter->load(std::memory_order_relaxed) + 1;
+  keys.counter->store(sequence, std::memory_order_relaxed);
+
+  // Each word goes from its register to both places: to copy bytes that were stored a moment ago would wait for them.
+  uint8_t* row = rows_[count_].bytes;
+  uint8_t* header = header_end - size;
+  const uint64_t protocol = kind == PayloadKind::ipv4 ? 0x0800 : 0x86dd;
+  const uint64_t words[5] = {uint64_t((size - kGeneveHeaderSize) / 4) << 56 | uint64_t(kGeneveC) << 48 |
+                                 protocol << 32 | uint64_t(group.value) << 8,
+                             sender_word_, stamp_high_ | uint64_t(keys.epoch) << 16, stamp_low_ | sequence >> 32,
+                             sequence << 32};
+  for (size_t w = 0; w < std::size(words); ++w) {
+    put(row + 8 * w, words[w]);
+    put(header + 8 * w, words[w]);
+  }
+  put(row + 40, 0);
+  put(row + 48, uint32_t(payload.size()));  // without options: the tag's last word, then the length
+  if (extra != 0) {
+    Writer w(MutableBytes(row + kEnvelopeSizeMin, extra + 4));
+    write_options(options, w);
+    w.u32(uint32_t(payload.size()));
+  }
+  const size_t tagged = std::min(payload.size(), kTaggedInnerBytes);
+  std::memcpy(row + size + 4, payload.data(), kTaggedInnerBytes);  // always all: a copy of known length is short
+
+  if (extra != 0) std::memcpy(header + kEnvelopeSizeMin, row + kEnvelopeSizeMin, extra);
+  jobs_[count_++] = {keys.key.data(), row, size + 4 + tagged, header + offsetof(EnvelopeHead, auth.tag)};
+  return size;
+}
+
+}  // namespace statecast

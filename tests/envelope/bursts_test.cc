@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What bursts do at once, held against the one-by-one way: SealBurst against PeerTable::open and its tags,
+// OuterTemplateV4 against write_outer. Random sizes, options, groups and peers; the seed is printed.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "base/rng.h"
+#include "dataplane/envelope/outer.h"
+#include "dataplane/envelope/seal_burst.h"
+#include "tests/envelope/net.h"
+#include "tests/support/packet_builder.h"
+
+namespace statecast::test {
+namespace {
+
+uint64_t seed() {
+  const char* given = std::getenv("SEED");
+  return given ? std::strtoull(given, nullptr, 10) : 20261126;
+}
+
+struct Sent {
+  Host* to;
+  GroupId group;
+  PayloadKind kind;
+  EnvelopeOptions options;
+  Packet payload;
+  std::vector<uint8_t> buffer;  // room, header, payload
+  size_t size = 0;
+
+  Bytes datagram() const {
+    constexpr size_t kRoom = 128;
+    return Bytes(buffer).subspan(kRoom - size, size + payload.size());
+  }
+};
+
+EnvelopeOptions random_options(Rng& rng) {
+  EnvelopeOptions o;
+  if (rng.chance(0.5)) return o;
+  if (rng.chance(0.5)) o.replica_hint = ProxyId{static_cast<uint32_t>(rng.between(1, kId24Max))};
+  if (rng.chance(0.3)) o.ingress = ProxyId{static_cast<uint32_t>(rng.between(1, kId24Max))};
+  o.admitted = rng.chance(0.3);
+  o.forwarded = rng.chance(0.3);
+  return o;
+}
+
+TEST(SealBurst, SealsAsOneByOne) {
+  SCOPED_TRACE("SEED=" + std::to_string(seed()));
+  Rng rng(seed());
+  Net net{22};
+  Host& p = net.proxy(1);
+  Host* members[] = {&net.member(7), &net.member(8), &net.member(9)};
+  net.run(1s);
+  constexpr uint8_t kStream = 0;
+  constexpr size_t kRoom = 128;
+  uint64_t last_sequence[3] = {};
+  for (int round = 0; round < 300; ++round) {
+    if (round % 100 == 99) net.run(kRehelloPeriod);  // new keys: the copies of the old ones know it
+    SealBurst seals(*p.table, kStream, p.table->timestamp_us(net.now));
+    std::vector<SendKeys> keys;
+    for (Host* m : members) keys.push_back(p.table->send_keys(m->id, kStream));
+    std::vector<Sent> sent(rng.below(SealBurst::kMost + 1));
+    std::vector<size_t> to(sent.size());
+    for (size_t i = 0; i < sent.size(); ++i) {
+      Sent& s = sent[i];
+      to[i] = rng.below(3);
+      s = {members[to[i]],
+           GroupId{static_cast<uint32_t>(rng.between(1, kId24Max))},
+           rng.chance(0.5) ? PayloadKind::ipv4 : PayloadKind::ipv6,
+           random_options(rng),
+           Packet(rng.chance(0.5) ? rng.between(1, 70) : rng.between(1, 1400)),
+           {}};
+      rng.fill(s.payload);
+      s.buffer.resize(kRoom + s.payload.size() + kTaggedInnerBytes);
+      std::copy(s.payload.begin(), s.payload.end(), s.buffer.begin() + kRoom);
+      ASSERT_TRUE(keys[to[i]].fresh());
+      s.size = seals.add(keys[to[i]], s.group, s.kind, s.options, Bytes(s.buffer).subspan(kRoom, s.payload.size()),
+                         s.buffer.data() + kRoom);
+      ASSERT_EQ(s.size, kEnvelopeSizeMin + options_size(s.options));
+    }
+    seals.finish();
+    for (size_t i = 0; i < sent.size(); ++i) {
+      const Sent& s = sent[i];
+      Envelope e;
+      ASSERT_EQ(s.to->table->open(s.datagram(), e), OpenResult::ok) << "round " << round << ", packet " << i;
+      EXPECT_EQ(e.sender, p.id);
+      EXPECT_EQ(e.group.value, s.group.value);
+      EXPECT_EQ(e.kind, s.kind);
+      EXPECT_EQ(e.stamp, (Stamp{p.table->boot(), p.table->timestamp_us(net.now)}));
+      EXPECT_EQ(e.options.replica_hint, s.options.replica_hint);
+      EXPECT_EQ(e.options.ingress, s.options.ingress);
+      EXPECT_EQ(e.options.admitted, s.options.admitted);
+      EXPECT_EQ(e.options.forwarded, s.options.forwarded);
+      EXPECT_EQ(Packet(e.payload.begin(), e.payload.end()), s.payload);
+      EXPECT_GT(e.sequence, last_sequence[to[i]]);
+      last_sequence[to[i]] = e.sequence;
+    }
+  }
+}
+
+TEST(SealBurst, KeysKnowWhenTheyAreOld) {
+  Net net{23};
+  Host& p = net.proxy(1);
+  Host& m = net.member(7);
+  EXPECT_FALSE(p.table->send_keys(m.id, 0).fresh()) << "no hello yet";
+  net.run(1s);
+  const SendKeys keys = p.table->send_keys(m.id, 0);
+  EXPECT_TRUE(keys.fresh());
+  net.run(2 * kRehelloPeriod);
+  EXPECT_FALSE(keys.fresh());
+  EXPECT_TRUE(p.table->send_keys(m.id, 0).fresh());
+  EXPECT_FALSE(p.table->send_keys(NodeId::member(MemberId{99}), 0).fresh()) << "unknown";
+}
+
+TEST(OuterTemplateV4, WritesWhatWriteOuterWrites) {
+  SCOPED_TRACE("SEED=" + std::to_string(seed()));
+  Rng rng(seed());
+  auto random_endpoint = [&] {
+    std::array<uint8_t, 4> raw;
+    rng.fill(raw);
+    return Endpoint{IpAddress::v4(raw), Port{static_cast<uint16_t>(rng.next())}};
+  };
+  for (int i = 0; i < 20'000; ++i) {
+    OuterAddresses outer{{}, {}, random_endpoint(), random_endpoint()};
+    rng.fill(outer.source_mac.raw);
+    rng.fill(outer.destination_mac.raw);
+    const Packet envelope(rng.chance(0.1) ? rng.between(60'000, 65'507) : rng.below(1500));
+    std::array<uint8_t, kOuterSizeV4> want, got;
+    ASSERT_EQ(write_outer(outer, envelope, want), kOuterSizeV4);
+    const OuterTemplateV4 fast(outer.source_mac, outer.source);
+    fast.write(fast.receiver(outer.destination_mac, outer.destination), envelope.size(), got.data());
+    ASSERT_EQ(want, got) << i;
+  }
+}
+
+}  // namespace
+}  // namespace statecast::test
