@@ -6,37 +6,20 @@
 #include <cstring>
 
 #include "dataplane/packet/checksum.h"
+#include "dataplane/packet/parse_plain.h"
 
 namespace statecast {
 
+using namespace parsing;
+
 namespace {
 
-constexpr uint16_t kEthertypeIp4 = 0x0800, kEthertypeIp6 = 0x86dd, kVlanCustomer = 0x8100, kVlanService = 0x88a8;
-constexpr size_t kEthernetSize = 14, kVlanTagSize = 4, kVlanTagsMax = 2;
-constexpr size_t kIp4Size = 20, kIp6Size = 40, kTcpSize = 20, kUdpSize = 8, kIcmpSize = 8, kExtensionUnit = 8;
-constexpr size_t kPacketMax = 65535;  // what a 16-bit total length can say; jumbograms are not carried
+constexpr uint16_t kVlanCustomer = 0x8100, kVlanService = 0x88a8;
+constexpr size_t kVlanTagSize = 4, kVlanTagsMax = 2;
+constexpr size_t kIcmpSize = 8, kExtensionUnit = 8;
 constexpr int kExtensionHeadersMax = 8;
 
 constexpr uint8_t kHopByHop = 0, kRouting = 43, kFragmentHeader = 44, kDestinationOptions = 60;
-constexpr uint8_t kFin = 1, kSyn = 2, kRst = 4, kTcpFlagsClassic = 0x3f;  // FIN to URG
-
-uint16_t be16(const uint8_t* p) {
-  return static_cast<uint16_t>(p[0] << 8 | p[1]);
-}
-
-// The header's own checksum, as received. A header has whole 32-bit words, so this is shorter than the general sum.
-bool ip4_checksum_is_good(const uint8_t* header, size_t size) {
-  uint64_t sum = 0;
-  for (size_t at = 0; at < size; at += 4) {
-    uint32_t words;
-    std::memcpy(&words, header + at, 4);
-    sum += words;
-  }
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return (sum & 0xffff) + (sum >> 16) == 0xffff;
-}
 
 Protocol known_protocol(uint8_t number, uint8_t ip_version) {
   if (number == uint8_t(Protocol::tcp)) return Protocol::tcp;
@@ -297,6 +280,10 @@ const char* to_string(ParseResult r) {
 }
 
 ParseResult parse_frame(Bytes frame, ParsedPacket& out, ParseChecks checks) {
+  return !checks.l4_checksum && parse_plain(frame, out) ? ParseResult::ok : parse_frame_carefully(frame, out, checks);
+}
+
+ParseResult parse_frame_carefully(Bytes frame, ParsedPacket& out, ParseChecks checks) {
   out = {};
   if (frame.size() < kEthernetSize) return ParseResult::truncated_l2;
   size_t offset = kEthernetSize;

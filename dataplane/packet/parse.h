@@ -69,9 +69,12 @@ struct ParsedPacket {
   uint16_t quoted_l3_offset = 0;
 
   bool is_icmp_error() const { return quoted_l3_offset != 0; }
+  bool operator==(const ParsedPacket&) const = default;
 };
 
 ParseResult parse_frame(Bytes frame, ParsedPacket& out, ParseChecks checks = {});
+// The same without the short way for plain packets: what tests and the fuzzer hold it against.
+ParseResult parse_frame_carefully(Bytes frame, ParsedPacket& out, ParseChecks checks = {});
 // A packet that starts with its IP header (l3_offset 0): from a TUN device, an envelope or a raw-IP capture.
 ParseResult parse_ip(Bytes packet, ParsedPacket& out, ParseChecks checks = {});
 

@@ -13,13 +13,18 @@ bool starts_a_session(const ParsedPacket& p) {
 }
 
 // The ID by the packet's ends, or by those of its quote, which goes the other way.
-SessionId id_of(Bytes frame, const ParsedPacket& p, GroupId group, bool source_is_client) {
-  bool v6 = p.ip_version == 6;
+void set_id(SessionId& id, Bytes frame, const ParsedPacket& p, GroupId group, bool source_is_client) {
+  const bool v6 = p.ip_version == 6;
+  if (!v6 && source_is_client && !p.is_icmp_error() && p.l4_offset == p.l3_offset + 20) {
+    id.set_tuple4(group, p.protocol, frame.data() + p.l3_offset + 12);
+    return;
+  }
   Bytes ip = frame.subspan(p.is_icmp_error() ? p.quoted_l3_offset : p.l3_offset);
   Bytes source = v6 ? ip.subspan(8, 16) : ip.subspan(12, 4), destination = v6 ? ip.subspan(24, 16) : ip.subspan(16, 4);
   if (source_is_client)
-    return SessionId::tuple(group, p.protocol, source, p.source_port, destination, p.destination_port);
-  return SessionId::tuple(group, p.protocol, destination, p.destination_port, source, p.source_port);
+    id.set_tuple(group, p.protocol, source, p.source_port, destination, p.destination_port);
+  else
+    id.set_tuple(group, p.protocol, destination, p.destination_port, source, p.source_port);
 }
 
 bool port_matches(const std::vector<PortRange>& ports, uint16_t port) {
@@ -40,8 +45,10 @@ const char* to_string(PacketClass c) {
   return "unknown";
 }
 
-Classified SessionRules::classify(Bytes frame, const ParsedPacket& p, GroupId group, Direction direction) const {
-  if (p.protocol != Protocol::tcp && p.protocol != Protocol::udp) return {};
+PacketClass SessionRules::classify(Bytes frame, const ParsedPacket& p, GroupId group, Direction direction,
+                                   SessionId& id) const {
+  id.length = 0;
+  if (p.protocol != Protocol::tcp && p.protocol != Protocol::udp) return PacketClass::none;
   bool has_ports = p.fragment != Fragment::later;
   // An ICMP error has the ports of the packet that it quotes, which goes the other way.
   bool source_is_client = (direction == Direction::from_client) != p.is_icmp_error();
@@ -50,16 +57,16 @@ Classified SessionRules::classify(Bytes frame, const ParsedPacket& p, GroupId gr
   PacketClass found = rules_.empty() ? PacketClass::stateful : PacketClass::none;
   for (const SessionRule& rule : rules_) {
     if (rule.protocol != Protocol::none && rule.protocol != p.protocol) continue;
-    if (!has_ports && !rule.ports.empty()) return {};  // it may be this rule's packet: no later rule may take it
+    if (!has_ports && !rule.ports.empty())
+      return PacketClass::none;  // it may be this rule's packet: no later rule may take it
     if (!port_matches(rule.ports, port)) continue;
     found = rule.packet_class;
     break;
   }
-  if (found == PacketClass::none) return {};
+  if (found == PacketClass::none) return found;
   if (found == PacketClass::stateful && starts_a_session(p)) found = PacketClass::bootstrapping;
-
-  // Built where it stays: a copy right after its small writes would wait for them.
-  return {found, has_ports ? id_of(frame, p, group, source_is_client) : SessionId{}};
+  if (has_ports) set_id(id, frame, p, group, source_is_client);
+  return found;
 }
 
 }  // namespace statecast

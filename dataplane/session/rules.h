@@ -48,7 +48,13 @@ class SessionRules {
   // `frame` and `p` as from parse (result ok). An ICMP error is classified by its quote, direction reversed. A later
   // fragment has no ports and no ID; a rule for its protocol that names ports leaves it without a class, because the
   // rules behind must not take what may be this one's (its first fragment is what tells).
-  Classified classify(Bytes frame, const ParsedPacket& p, GroupId group, Direction direction) const;
+  Classified classify(Bytes frame, const ParsedPacket& p, GroupId group, Direction direction) const {
+    Classified c;
+    c.packet_class = classify(frame, p, group, direction, c.id);
+    return c;
+  }
+  // The same with the ID in place: of `id` only the bytes that count are written.
+  PacketClass classify(Bytes frame, const ParsedPacket& p, GroupId group, Direction direction, SessionId& id) const;
 
  private:
   std::vector<SessionRule> rules_;

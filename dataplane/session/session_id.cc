@@ -79,11 +79,9 @@ std::string_view next_word(std::string_view& text) {
 }
 
 SessionKey key_of(const SipTag& tag) {
-  Reader r(tag);
-  SessionKey key;
-  key.high = r.u64();
-  key.low = r.u64();
-  return key;
+  uint64_t halves[2];
+  std::memcpy(halves, tag.data(), sizeof halves);
+  return {__builtin_bswap64(halves[0]), __builtin_bswap64(halves[1])};
 }
 
 }  // namespace
@@ -96,35 +94,33 @@ SessionId SessionId::tuple(GroupId group, Protocol protocol, const Endpoint& cli
   return tuple(group, protocol, client.address.bytes(), client.port.value, server.address.bytes(), server.port.value);
 }
 
-// Without a Writer, because every packet comes here: two sizes known in advance.
 SessionId SessionId::tuple(GroupId group, Protocol protocol, Bytes client, uint16_t client_port, Bytes server,
                            uint16_t server_port) {
+  SessionId id;
+  id.set_tuple(group, protocol, client, client_port, server, server_port);
+  return id;
+}
+
+// Without a Writer, because packets come here: two sizes known in advance.
+void SessionId::set_tuple(GroupId group, Protocol protocol, Bytes client, uint16_t client_port, Bytes server,
+                          uint16_t server_port) {
   SC_ASSERT(client.size() == server.size() && (client.size() == 4 || client.size() == 16));
   SC_ASSERT(protocol == Protocol::tcp || protocol == Protocol::udp);
-  SessionId id;
-  bool tcp = protocol == Protocol::tcp;
-  uint8_t* ports;
+  const bool tcp = protocol == Protocol::tcp;
+  const uint16_t ports[2] = {__builtin_bswap16(client_port), __builtin_bswap16(server_port)};
   if (client.size() == 4) {
-    id.raw[0] = static_cast<uint8_t>(tcp ? SessionForm::tcp4 : SessionForm::udp4);
-    std::memcpy(&id.raw[4], client.data(), 4);
-    std::memcpy(&id.raw[8], server.data(), 4);
-    ports = &id.raw[12];
-    id.length = 16;
+    set_head(group, tcp ? SessionForm::tcp4 : SessionForm::udp4);
+    std::memcpy(&raw[4], client.data(), 4);
+    std::memcpy(&raw[8], server.data(), 4);
+    std::memcpy(&raw[12], ports, 4);
+    length = 16;
   } else {
-    id.raw[0] = static_cast<uint8_t>(tcp ? SessionForm::tcp6 : SessionForm::udp6);
-    std::memcpy(&id.raw[4], client.data(), 16);
-    std::memcpy(&id.raw[20], server.data(), 16);
-    ports = &id.raw[36];
-    id.length = 40;
+    set_head(group, tcp ? SessionForm::tcp6 : SessionForm::udp6);
+    std::memcpy(&raw[4], client.data(), 16);
+    std::memcpy(&raw[20], server.data(), 16);
+    std::memcpy(&raw[36], ports, 4);
+    length = 40;
   }
-  id.raw[1] = static_cast<uint8_t>(group.value >> 16);
-  id.raw[2] = static_cast<uint8_t>(group.value >> 8);
-  id.raw[3] = static_cast<uint8_t>(group.value);
-  ports[0] = static_cast<uint8_t>(client_port >> 8);
-  ports[1] = static_cast<uint8_t>(client_port);
-  ports[2] = static_cast<uint8_t>(server_port >> 8);
-  ports[3] = static_cast<uint8_t>(server_port);
-  return id;
 }
 
 std::optional<SessionId> SessionId::make(GroupId group, SessionForm form, Bytes fields) {

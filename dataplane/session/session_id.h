@@ -19,6 +19,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <optional>
 #include <span>
@@ -61,15 +62,25 @@ enum class Protocol : uint8_t { none = 0, icmp = 1, tcp = 6, udp = 17, icmp6 = 5
 
 inline constexpr size_t kSessionIdMax = 64;
 
-struct SessionId {
+struct alignas(8) SessionId {
+  std::array<uint8_t, kSessionIdMax> raw{};  // `length` bytes count; on the packet path the rest is anything
   uint8_t length = 0;
-  std::array<uint8_t, kSessionIdMax> raw{};
 
   // TCP or UDP 4-tuple. REQUIRES: both addresses of one family, protocol tcp or udp.
   static SessionId tuple(GroupId group, Protocol protocol, const Endpoint& client, const Endpoint& server);
   // The same from the addresses as they lie in a packet: each 4 or each 16 bytes.
   static SessionId tuple(GroupId group, Protocol protocol, Bytes client, uint16_t client_port, Bytes server,
                          uint16_t server_port);
+  // The same in place, over whatever stood here.
+  void set_tuple(GroupId group, Protocol protocol, Bytes client, uint16_t client_port, Bytes server,
+                 uint16_t server_port);
+  // The same from an IPv4 packet's 12 bytes {source, destination, ports}, client first, as they lie in a header without
+  // options.
+  void set_tuple4(GroupId group, Protocol protocol, const uint8_t* addresses_and_ports) {
+    set_head(group, protocol == Protocol::tcp ? SessionForm::tcp4 : SessionForm::udp4);
+    std::memcpy(&raw[4], addresses_and_ports, 12);
+    length = 16;
+  }
   // Any form, from its fields in network order; nullopt where form, length or group do not fit.
   static std::optional<SessionId> make(GroupId group, SessionForm form, Bytes fields);
   // Checks form, length and group (1..2^24-1); nullopt when these bytes are no session ID.
@@ -78,8 +89,14 @@ struct SessionId {
   Bytes bytes() const { return Bytes(raw).first(length); }
   Bytes fields() const { return length > 4 ? bytes().subspan(4) : Bytes(); }
   SessionForm form() const { return SessionForm(raw[0]); }
+  void set_head(GroupId group, SessionForm form) {
+    const uint32_t head = __builtin_bswap32(group.value) | uint32_t(form);
+    std::memcpy(raw.data(), &head, 4);
+  }
   GroupId group() const { return {uint32_t(raw[1]) << 16 | uint32_t(raw[2]) << 8 | raw[3]}; }
-  bool operator==(const SessionId&) const = default;
+  bool operator==(const SessionId& o) const {
+    return length == o.length && std::memcmp(raw.data(), o.raw.data(), length) == 0;
+  }
 };
 
 // The ends of a tuple form (tcp4..udp6); nullopt for the others.

@@ -128,8 +128,11 @@ TEST(Parse, StaysInsideWhateverComes) {
       std::vector<uint8_t> bytes(row.packet.begin(), row.packet.begin() + static_cast<ptrdiff_t>(size));
       for (uint64_t flips = rng.below(4); flips && !bytes.empty(); --flips)
         bytes[rng.below(std::min<size_t>(bytes.size(), 90))] ^= static_cast<uint8_t>(1u << rng.below(8));
-      ParsedPacket p;
-      ParseResult result = parse_frame(bytes, p, {.l4_checksum = rng.chance(0.5)});
+      ParsedPacket p, careful;
+      const ParseChecks checks{.l4_checksum = rng.chance(0.5)};
+      ParseResult result = parse_frame(bytes, p, checks);
+      ASSERT_EQ(name_of(result), name_of(parse_frame_carefully(bytes, careful, checks))) << row.name;
+      ASSERT_TRUE(p == careful) << row.name << ": the short way and the careful one differ";
       if (result != ParseResult::ok) continue;
       size_t end = size_t(p.l3_offset) + p.l3_length;
       ASSERT_LE(end, bytes.size()) << row.name;
