@@ -27,6 +27,7 @@ bool replace(rte_mbuf* m, size_t offset, Bytes content) {
 }  // namespace
 
 void answer_echo(Burst& b, PipelineState& state, Instant now) {
+  if (!b.has(Way::echo)) return;
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.way[i] != Way::echo || !b.pending(i)) continue;
     std::array<uint8_t, 2048> reply;

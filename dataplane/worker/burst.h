@@ -49,47 +49,52 @@ enum class Way : uint8_t {
   echo,      // echo request to an address that this proxy answers for
 };
 
-struct Burst {
-  unsigned count = 0;
-  rte_mbuf* packet[kBurstMax];
-  ParsedPacket parsed[kBurstMax];
+// What starts as zero: nothing decided, nothing to be said.
+struct BurstMarks {
   Verdict verdict[kBurstMax];
-  Counter reason[kBurstMax];
   Way way[kBurstMax];
-  uint32_t group[kBurstMax];  // index into Layout::groups, or kNoGroup
   PacketClass packet_class[kBurstMax];
-  SessionId id[kBurstMax];    // length 0: none
-  SessionKey key[kBurstMax];  // valid where has_key
   bool has_key[kBurstMax];
-  CacheHit hit[kBurstMax];
-  MemberId member[kBurstMax];       // where verdict is forward
   bool ask[kBurstMax];              // ask the directory about `key`, whatever the verdict
-  Envelope envelope[kBurstMax];     // where an envelope was opened
-  Endpoint from[kBurstMax];         // its outer source
-  MemberId hand_to[kBurstMax];      // a member handed the packet back and named this one (forward_to)
   bool not_mine[kBurstMax];         // a member handed the packet back: it does not own the session
   bool with_lease[kBurstMax];       // its envelope brought a lease for its session
   bool reresolved[kBurstMax];       // comes from the miss table: no second hold
   bool forget_negative[kBurstMax];  // a reply met a negative entry of its session: that one is wrong
   bool admitted[kBurstMax];         // options that the envelope to the member will carry
   bool forwarded[kBurstMax];
-  uint16_t port[kBurstMax];  // where it came in; where it goes out once encapsulated or delivered
+  uint32_t ways, verdicts;      // a bit for each that any packet has (or had): has()
+  bool fragments;               // any packet is one
+  MemberId hand_to[kBurstMax];  // a member handed the packet back and named this one (forward_to)
+  MemberId member[kBurstMax];   // where verdict is forward
+};
+
+struct Burst : BurstMarks {
+  Burst() : BurstMarks{} {}
+  // For the next burst, in place: what is not a mark is set anew packet by packet.
+  void clear() {
+    static_cast<BurstMarks&>(*this) = {};
+    count = 0;
+  }
+
+  unsigned count = 0;
+  rte_mbuf* packet[kBurstMax];
+  ParsedPacket parsed[kBurstMax];
+  Counter reason[kBurstMax];
+  uint32_t group[kBurstMax];     // index into Layout::groups, or kNoGroup
+  SessionId id[kBurstMax];       // length 0: none
+  SessionKey key[kBurstMax];     // valid where has_key
+  CacheHit hit[kBurstMax];       // valid behind resolve where has_key
+  Envelope envelope[kBurstMax];  // where an envelope was opened
+  Endpoint from[kBurstMax];      // its outer source
+  uint16_t port[kBurstMax];      // where it came in; where it goes out once encapsulated or delivered
 
   // `in`: the port it came in through. REQUIRES: count < kBurstMax
   void add(rte_mbuf* m, uint16_t in = kNoPort) {
     unsigned i = count++;
     packet[i] = m;
-    verdict[i] = Verdict::pending;
     reason[i] = Counter::count;
-    way[i] = Way::none;
     group[i] = kNoGroup;
-    packet_class[i] = PacketClass::none;
     id[i].length = 0;
-    has_key[i] = false;
-    hit[i] = {};
-    member[i] = {};
-    hand_to[i] = {};
-    ask[i] = not_mine[i] = with_lease[i] = reresolved[i] = forget_negative[i] = admitted[i] = forwarded[i] = false;
     port[i] = in;
   }
   bool full() const { return count == kBurstMax; }
@@ -97,10 +102,18 @@ struct Burst {
   void decide(unsigned i, Verdict v, Counter why) {
     verdict[i] = v;
     reason[i] = why;
+    verdicts |= 1u << unsigned(v);
   }
+  void set_way(unsigned i, Way w) {
+    way[i] = w;
+    ways |= 1u << unsigned(w);
+  }
+  // False: no packet of the burst, so a stage need not look for one.
+  bool has(Verdict v) const { return verdicts >> unsigned(v) & 1; }
+  bool has(Way w) const { return ways >> unsigned(w) & 1; }
   void drop(unsigned i, Counter why) { decide(i, Verdict::drop, why); }
   Bytes frame(unsigned i) const { return {rte_pktmbuf_mtod(packet[i], const uint8_t*), packet[i]->data_len}; }
-  uint8_t* data(unsigned i) { return rte_pktmbuf_mtod(packet[i], uint8_t*); }
+  uint8_t* data(unsigned i) const { return rte_pktmbuf_mtod(packet[i], uint8_t*); }
 };
 
 }  // namespace statecast

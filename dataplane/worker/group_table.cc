@@ -3,41 +3,52 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 namespace statecast {
 
 namespace {
 
-// An address as the top bits of 128: an IPv4 address fills the first 32.
-uint64_t big_endian(const uint8_t* p) {
-  uint64_t v = 0;
-  for (int i = 0; i < 8; ++i) v = v << 8 | p[i];
-  return v;
+uint64_t load64(const uint8_t* p) {
+  uint64_t v;
+  std::memcpy(&v, p, 8);
+  return __builtin_bswap64(v);
+}
+uint32_t load32(const uint8_t* p) {
+  uint32_t v;
+  std::memcpy(&v, p, 4);
+  return __builtin_bswap32(v);
 }
 
 }  // namespace
 
-GroupTable::Key GroupTable::masked(const IpAddress& a, uint8_t length) {
-  uint64_t high = big_endian(a.raw.data());
-  uint64_t low = a.is_v6() ? big_endian(a.raw.data() + 8) : 0;
+GroupTable::KeyV6 GroupTable::key_v6(uint64_t high, uint64_t low, uint8_t length) {
   high &= length == 0 ? 0 : length >= 64 ? ~0ull : ~0ull << (64 - length);
-  low &= length <= 64 ? 0 : length >= 128 ? ~0ull : ~0ull << (128 - length);
-  return {high, low, static_cast<uint32_t>(a.family) << 8 | length};
+  low &= length <= 64 ? 0 : ~0ull << (128 - length);
+  return {high, low, length};
 }
 
-size_t GroupTable::home(const Key& k) const {
-  uint64_t h = (k.high ^ k.kind) * 0x9e3779b97f4a7c15ull;
+size_t GroupTable::home(const KeyV6& k) const {
+  uint64_t h = (k.high ^ k.length) * 0x9e3779b97f4a7c15ull;
   h = (h ^ h >> 32 ^ k.low) * 0xd6e8feb86659fd93ull;
-  return (h ^ h >> 32) & (table_.size() - 1);
+  return (h ^ h >> 32) & mask_;
 }
 
 GroupTable::GroupTable(const std::vector<std::pair<Prefix, uint32_t>>& prefixes)
-    : table_(std::bit_ceil(2 * prefixes.size() + 2)) {
+    : mask_(std::bit_ceil(2 * prefixes.size() + 2) - 1), v4_(mask_ + 1), v6_(mask_ + 1) {
   for (const auto& [prefix, group] : prefixes) {
-    Key key = masked(prefix.address, prefix.length);
-    size_t at = home(key);
-    while (table_[at].key.kind != 0 && table_[at].key != key) at = (at + 1) & (table_.size() - 1);
-    table_[at] = {key, group};
+    const uint8_t* raw = prefix.address.raw.data();
+    if (prefix.address.is_v4()) {
+      const uint64_t key = key_v4(load32(raw), prefix.length);
+      size_t at = home(key);
+      while (v4_[at].key != 0 && v4_[at].key != key) at = (at + 1) & mask_;
+      v4_[at] = {key, group};
+    } else {
+      const KeyV6 key = key_v6(load64(raw), load64(raw + 8), prefix.length);
+      size_t at = home(key);
+      while (v6_[at].group != UINT32_MAX && v6_[at].key != key) at = (at + 1) & mask_;
+      v6_[at] = {key, group};
+    }
     auto& lengths = prefix.address.is_v4() ? lengths_v4_ : lengths_v6_;
     if (std::find(lengths.begin(), lengths.end(), prefix.length) == lengths.end()) lengths.push_back(prefix.length);
   }
@@ -45,11 +56,12 @@ GroupTable::GroupTable(const std::vector<std::pair<Prefix, uint32_t>>& prefixes)
   std::sort(lengths_v6_.rbegin(), lengths_v6_.rend());
 }
 
-uint32_t GroupTable::find(const IpAddress& a) const {
-  for (uint8_t length : a.is_v4() ? lengths_v4_ : lengths_v6_) {
-    Key key = masked(a, length);
-    for (size_t at = home(key); table_[at].key.kind != 0; at = (at + 1) & (table_.size() - 1)) {
-      if (table_[at].key == key) return table_[at].group;
+uint32_t GroupTable::find_v6(const uint8_t* address) const {
+  const uint64_t high = load64(address), low = load64(address + 8);
+  for (uint8_t length : lengths_v6_) {
+    const KeyV6 key = key_v6(high, low, length);
+    for (size_t at = home(key); v6_[at].group != UINT32_MAX; at = (at + 1) & mask_) {
+      if (v6_[at].key == key) return v6_[at].group;
     }
   }
   return UINT32_MAX;

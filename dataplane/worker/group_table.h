@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -24,22 +25,47 @@ class GroupTable {
   GroupTable() : GroupTable(std::vector<std::pair<Prefix, uint32_t>>{}) {}
   explicit GroupTable(const std::vector<std::pair<Prefix, uint32_t>>& prefixes);
 
-  uint32_t find(const IpAddress& a) const;  // the group's index, or UINT32_MAX
+  // The group's index, or UINT32_MAX.
+  uint32_t find(const IpAddress& a) const { return a.is_v4() ? find_v4(a.raw.data()) : find_v6(a.raw.data()); }
+  // The same from the bytes of a packet: 4 and 16.
+  uint32_t find_v4(const uint8_t* address) const {
+    uint32_t a;
+    std::memcpy(&a, address, 4);
+    a = __builtin_bswap32(a);
+    for (uint8_t length : lengths_v4_) {
+      const uint64_t key = key_v4(a, length);
+      for (size_t at = home(key); v4_[at].key != 0; at = (at + 1) & mask_) {
+        if (v4_[at].key == key) return v4_[at].group;
+      }
+    }
+    return UINT32_MAX;
+  }
+  uint32_t find_v6(const uint8_t* address) const;
 
  private:
-  struct Key {
-    uint64_t high = 0, low = 0;
-    uint32_t kind = 0;  // family << 8 | length; 0: empty
-    bool operator==(const Key&) const = default;
-  };
-  struct Entry {
-    Key key;
+  struct EntryV4 {
+    uint64_t key = 0;  // length + 1 (high), masked address (low); 0: empty
     uint32_t group = 0;
   };
-  static Key masked(const IpAddress& a, uint8_t length);
-  size_t home(const Key& k) const;
+  struct KeyV6 {
+    uint64_t high = 0, low = 0;
+    uint32_t length = 0;
+    bool operator==(const KeyV6&) const = default;
+  };
+  struct EntryV6 {
+    KeyV6 key;
+    uint32_t group = UINT32_MAX;  // as long as it is empty
+  };
+  static uint64_t key_v4(uint32_t address, uint8_t length) {
+    return uint64_t(length + 1u) << 32 | (length == 0 ? 0 : address & ~uint32_t(0) << (32 - length));
+  }
+  static KeyV6 key_v6(uint64_t high, uint64_t low, uint8_t length);
+  size_t home(uint64_t key) const { return (key * 0x9e3779b97f4a7c15ull >> 32) & mask_; }
+  size_t home(const KeyV6& key) const;
 
-  std::vector<Entry> table_;
+  size_t mask_;  // of both tables
+  std::vector<EntryV4> v4_;
+  std::vector<EntryV6> v6_;
   std::vector<uint8_t> lengths_v4_, lengths_v6_;  // longest first
 };
 

@@ -20,18 +20,6 @@ uint8_t* prepend(rte_mbuf* m, size_t n) {
 
 }  // namespace
 
-void bare(Burst& b, unsigned i) {
-  ParsedPacket& p = b.parsed[i];
-  rte_mbuf* m = b.packet[i];
-  rte_pktmbuf_adj(m, p.l3_offset);
-  m->data_len = p.l3_length;  // Ethernet padding is not part of the packet
-  m->pkt_len = p.l3_length;
-  p.l4_offset = static_cast<uint16_t>(p.l4_offset - p.l3_offset);
-  p.payload_offset = static_cast<uint16_t>(p.payload_offset - p.l3_offset);
-  if (p.quoted_l3_offset) p.quoted_l3_offset = static_cast<uint16_t>(p.quoted_l3_offset - p.l3_offset);
-  p.l3_offset = 0;
-}
-
 uint16_t source_port(const Layout& layout, NodeId to, uint8_t stream) {
   return outer_source_port(layout.underlay.port, to, stream).value;
 }

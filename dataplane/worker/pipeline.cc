@@ -7,8 +7,11 @@
 
 #include <cstring>
 
+#include "dataplane/envelope/outer.h"
+#include "dataplane/envelope/seal_burst.h"
 #include "dataplane/packet/icmp.h"
 #include "dataplane/packet/neighbour.h"
+#include "dataplane/packet/parse_plain.h"
 #include "dataplane/worker/answers.h"
 #include "dataplane/worker/outer.h"
 #include "dataplane/worker/selection.h"
@@ -64,7 +67,8 @@ const char* to_string(Verdict v) {
 }
 
 PipelineState::PipelineState(const Layout& layout, unsigned workers)
-    : echo(kEchoesPerSecond / workers),
+    : lines(layout),
+      echo(kEchoesPerSecond / workers),
       too_big(kTooBigPerSecond / workers),
       neighbours(kNeighboursPerSecond),
       unverified_rate(kUnverifiedPerSecond) {
@@ -73,23 +77,37 @@ PipelineState::PipelineState(const Layout& layout, unsigned workers)
 }
 
 void run_pipeline(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
-  parse_packets(b);   // 1
+  StageClock* clock = state.stages;
+  auto lap = [clock](Stage stage) {
+    if (clock) clock->lap(stage);
+  };
+  if (clock) clock->start();
+  parse_packets(b);  // 1
+  lap(Stage::parse);
   find_groups(b, s);  // 2
   limit_neighbours(b, state, now);
   answer_echo(b, state, now);
+  lap(Stage::group);
   open_envelopes(b, s, state, now);  //    the way back joins here
-  classify(b, s, state);             // 4
-  identify(b, s, state, now);        // 5
-  resolve(b, s, state, now);         // 6
-  encapsulate(b, s, state, now);     // 7
+  lap(Stage::open);
+  classify(b, s, state);  // 4
+  lap(Stage::classify);
+  identify(b, s, state, now);  // 5
+  lap(Stage::identify);
+  resolve(b, s, state, now);  // 6
+  lap(Stage::resolve);
+  encapsulate(b, s, state, now);  // 7
+  lap(Stage::encapsulate);
   deliver(b, s);
+  lap(Stage::deliver);
 }
 
 void rerun_pipeline(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
   for (unsigned i = 0; i < b.count; ++i) {
     // It parsed when it was taken in, and nobody has touched it since.
     parse_ip(b.frame(i), b.parsed[i]);
-    b.way[i] = Way::client;
+    b.fragments |= b.parsed[i].fragment != Fragment::none;
+    b.set_way(i, Way::client);
     b.reresolved[i] = true;
     b.group[i] = s.layout->group_table.find(destination_of(b.frame(i), b.parsed[i]));
     if (b.group[i] == kNoGroup) b.decide(i, Verdict::to_kernel, Counter::group_kernel_not_ours);
@@ -108,7 +126,9 @@ void parse_packets(Burst& b) {
       b.drop(i, Counter::parse_drop_no_memory);
       continue;
     }
-    ParseResult r = parse_frame(b.frame(i), b.parsed[i]);
+    if (parse_plain(b.frame(i), b.parsed[i])) continue;
+    ParseResult r = parse_frame_carefully(b.frame(i), b.parsed[i]);
+    b.fragments |= b.parsed[i].fragment != Fragment::none;
     if (r == ParseResult::ok || r == ParseResult::unsupported_protocol) continue;  // the latter may be the kernel's
     bool neighbour = r == ParseResult::not_ip ? b.parsed[i].ethertype == kEthertypeArp
                                               : r == ParseResult::bad_address && is_neighbour_solicitation(b.parsed[i]);
@@ -126,10 +146,38 @@ namespace {
 // takes for itself must be addressed to the port; only neighbour frames, and what is left to the kernel, may go to a
 // group of stations.
 bool is_for_station(const Burst& b, unsigned i, const PortLayout& port) {
-  return std::memcmp(b.frame(i).data(), port.mac.raw.data(), port.mac.raw.size()) == 0;
+  uint64_t destination, own = 0;  // two bytes more than an address, which are shifted out
+  std::memcpy(&destination, b.data(i), sizeof destination);
+  std::memcpy(&own, port.mac.raw.data(), 6);
+  return ((destination ^ own) << 16) == 0;
 }
 bool is_for_many(const Burst& b, unsigned i) {
   return (b.frame(i)[0] & 1) != 0;
+}
+
+// Whose a packet is that is neither TCP nor UDP to a group.
+void find_way(Burst& b, unsigned i, const Layout& layout, const PortLayout* port) {
+  const ParsedPacket& p = b.parsed[i];
+  const bool icmp = p.protocol == Protocol::icmp || p.protocol == Protocol::icmp6, echo = is_echo_request(p);
+  if (b.group[i] != kNoGroup) {
+    if (port && !port->anycast) return b.drop(i, Counter::group_drop_wrong_port);
+    if (p.protocol == Protocol::none) return b.drop(i, Counter::parse_drop_unsupported_protocol);
+    if (icmp && !echo) return b.drop(i, Counter::group_drop_icmp);
+    b.set_way(i, Way::echo);
+    return;
+  }
+  const IpAddress to = destination_of(b.frame(i), p);
+  if (to == layout.underlay.address && p.protocol == Protocol::udp && !p.is_icmp_error() &&
+      p.fragment == Fragment::none && p.destination_port == layout.underlay.port.value) {
+    if (port && !port->underlay) return b.drop(i, Counter::group_drop_wrong_port);
+    b.set_way(i, Way::envelope);
+  } else if (is_neighbour_solicitation(p) || is_neighbour_advertisement(p)) {
+    b.decide(i, Verdict::to_control, Counter::group_control_neighbour);
+  } else if (echo && port && port->answer_neighbours && layout.is_own(to)) {
+    b.set_way(i, Way::echo);
+  } else {
+    b.decide(i, Verdict::to_kernel, Counter::group_kernel_not_ours);
+  }
 }
 
 }  // namespace
@@ -144,41 +192,21 @@ void find_groups(Burst& b, const Snapshot& s) {
     if (!to_station && !is_for_many(b, i)) b.drop(i, Counter::group_drop_not_for_us);
     if (!b.pending(i)) continue;
     const ParsedPacket& p = b.parsed[i];
-    IpAddress to = destination_of(b.frame(i), p);
-    bool icmp = p.protocol == Protocol::icmp || p.protocol == Protocol::icmp6;
-    bool echo = is_echo_request(p);
-
-    b.group[i] = layout.group_table.find(to);
-    if (b.group[i] != kNoGroup) {
-      if (port && !port->anycast) {
-        b.drop(i, Counter::group_drop_wrong_port);
-      } else if (echo) {
-        b.way[i] = Way::echo;
-      } else if (p.protocol == Protocol::none) {
-        b.drop(i, Counter::parse_drop_unsupported_protocol);
-      } else if (icmp && !p.is_icmp_error()) {
-        b.drop(i, Counter::group_drop_icmp);
-      } else {
-        b.way[i] = Way::client;
-      }
-    } else if (to == layout.underlay.address && p.protocol == Protocol::udp && !p.is_icmp_error() &&
-               p.fragment == Fragment::none && p.destination_port == layout.underlay.port.value) {
-      if (port && !port->underlay)
-        b.drop(i, Counter::group_drop_wrong_port);
-      else
-        b.way[i] = Way::envelope;
-    } else if (is_neighbour_solicitation(p) || is_neighbour_advertisement(p)) {
-      b.decide(i, Verdict::to_control, Counter::group_control_neighbour);
-    } else if (echo && port && port->answer_neighbours && layout.is_own(to)) {
-      b.way[i] = Way::echo;
+    const uint8_t* ip = b.data(i) + p.l3_offset;
+    b.group[i] = p.ip_version == 4 ? layout.group_table.find_v4(ip + 16) : layout.group_table.find_v6(ip + 24);
+    if (b.group[i] != kNoGroup && (p.protocol == Protocol::tcp || p.protocol == Protocol::udp)) {
+      // What nearly all are; an ICMP error stands for the session that it quotes.
+      b.set_way(i, Way::client);
+      if (port && !port->anycast) b.drop(i, Counter::group_drop_wrong_port);
     } else {
-      b.decide(i, Verdict::to_kernel, Counter::group_kernel_not_ours);
+      find_way(b, i, layout, port);
     }
     if (b.pending(i) && !to_station) b.drop(i, Counter::group_drop_not_for_us);
   }
 }
 
 void limit_neighbours(Burst& b, PipelineState& state, Instant now) {
+  if (!b.has(Verdict::to_control)) return;
   constexpr size_t kHopLimit = 7;  // place in the IPv6 header
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.verdict[i] != Verdict::to_control || b.reason[i] != Counter::group_control_neighbour) continue;
@@ -196,14 +224,12 @@ void classify(Burst& b, const Snapshot& s, const PipelineState& state) {
     if (b.way[i] == Way::client && b.pending(i)) {
       if (b.parsed[i].fragment == Fragment::later) continue;  // has no ports: identify
       const Group& g = s.layout->groups[b.group[i]];
-      Classified c = g.rules.classify(b.frame(i), b.parsed[i], g.id, Direction::from_client);
-      b.packet_class[i] = c.packet_class;
-      b.id[i] = c.id;
-      if (c.packet_class == PacketClass::none) b.drop(i, Counter::classify_drop_no_rule);
+      b.packet_class[i] = g.rules.classify(b.frame(i), b.parsed[i], g.id, Direction::from_client, b.id[i]);
+      if (b.packet_class[i] == PacketClass::none) b.drop(i, Counter::classify_drop_no_rule);
     } else if (b.way[i] == Way::member && b.verdict[i] == Verdict::to_client &&
                (state.watch_negatives || b.with_lease[i])) {
       const Group& g = s.layout->groups[b.group[i]];
-      b.id[i] = g.rules.classify(b.frame(i), b.parsed[i], g.id, Direction::from_member).id;
+      g.rules.classify(b.frame(i), b.parsed[i], g.id, Direction::from_member, b.id[i]);
     }
   }
 }
@@ -225,6 +251,7 @@ void identify(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
     b.key[index[k]] = keys[k];
     b.has_key[index[k]] = true;
   }
+  if (!b.fragments) return;
   // In the burst's order, so that a first fragment teaches those right behind it.
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.way[i] != Way::client || !b.pending(i) || b.parsed[i].fragment == Fragment::none) continue;
@@ -353,45 +380,99 @@ void resolve(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
   }
 }
 
+namespace {
+
+// What the envelope of packet i has to say. Nothing, as a rule.
+bool has_options(const Burst& b, unsigned i) {
+  return b.admitted[i] || b.forwarded[i] || b.packet_class[i] == PacketClass::bootstrapping;
+}
+EnvelopeOptions options_of(const Burst& b, unsigned i, const Layout& layout) {
+  EnvelopeOptions options;
+  options.admitted = b.admitted[i];
+  options.forwarded = b.forwarded[i];
+  if (b.packet_class[i] == PacketClass::bootstrapping && b.has_key[i] && !layout.replica_hint.empty()) {
+    options.replica_hint = layout.replica_hint[b.key[i].slot().value];
+  }
+  return options;
+}
+
+// At its front.
+void grow(rte_mbuf* m, size_t by) {
+  m->data_off = static_cast<uint16_t>(m->data_off - by);
+  m->data_len = static_cast<uint16_t>(m->data_len + by);
+  m->pkt_len += static_cast<uint32_t>(by);
+}
+
+}  // namespace
+
 void encapsulate(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
-  if (!state.peers) return;
+  if (!state.peers || !b.has(Verdict::forward)) return;
+  const EnvelopeOptions none;
+  EnvelopeOptions some;
   const Layout& layout = *s.layout;
+  const size_t mtu = layout.inner_mtu(), outer = outer_size(layout.underlay.address.family);
+  const bool v4 = layout.underlay.address.is_v4();
+  SealBurst seals(*state.peers, state.stream, state.peers->timestamp_us(now));
+  uint32_t peer[kBurstMax];
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (b.verdict[i] != Verdict::forward) continue;
+    peer[i] = layout.peer_index.find(NodeId::member(b.member[i]));
+    if (peer[i] != NodeIndex::kNone) rte_prefetch0(&state.lines.of(peer[i]));
+  }
+  unsigned sealed[kBurstMax], n = 0;
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.verdict[i] != Verdict::forward) continue;
     bare(b, i);
-    if (b.parsed[i].l3_length > layout.inner_mtu()) {
-      answer_too_big(b, i, layout.inner_mtu(), state, now);
+    if (b.parsed[i].l3_length > mtu) {
+      answer_too_big(b, i, mtu, state, now);
       continue;
     }
-    NodeId to = NodeId::member(b.member[i]);
-    uint32_t peer = layout.peer_index.find(to);
-    if (peer == NodeIndex::kNone || s.peers[peer].endpoint.address.is_none()) {
+    if (peer[i] == NodeIndex::kNone) {
       b.drop(i, Counter::encap_drop_no_endpoint);
       continue;
     }
-    if (!s.peers[peer].hop.known) {
-      b.drop(i, Counter::encap_drop_no_next_hop);
+    SendLine& line = state.lines.of(peer[i]);
+    if (!line.usable(s.generation)) {
+      const Counter why = state.lines.renew(peer[i], s, *state.peers, state.stream);
+      if (why != Counter::count) {
+        b.drop(i, why);
+        continue;
+      }
+    }
+    rte_mbuf* m = b.packet[i];
+    const EnvelopeOptions* options = &none;
+    size_t envelope = kEnvelopeSizeMin;
+    if (has_options(b, i)) {
+      some = options_of(b, i, layout);
+      options = &some;
+      envelope += options_size(some);
+    }
+    if (m->data_off < envelope + outer) {
+      b.drop(i, Counter::encap_drop_no_headroom);
       continue;
     }
-    EnvelopeOptions options;
-    options.admitted = b.admitted[i];
-    options.forwarded = b.forwarded[i];
-    if (b.packet_class[i] == PacketClass::bootstrapping && b.has_key[i] && !layout.replica_hint.empty()) {
-      options.replica_hint = layout.replica_hint[b.key[i].slot().value];
+    const PayloadKind kind = b.parsed[i].ip_version == 4 ? PayloadKind::ipv4 : PayloadKind::ipv6;
+    uint8_t* payload = b.data(i);
+    seals.add(line.keys, layout.groups[b.group[i]].id, kind, *options, b.frame(i), payload);
+    b.port[i] = line.port;
+    if (v4) {
+      state.lines.outer(line).write(line.receiver, envelope + m->data_len, payload - envelope - outer);
+      grow(m, envelope + outer);
+    } else {
+      grow(m, envelope);
+      sealed[n++] = i;
     }
-    Outgoing out{.to = to,
-                 .group = layout.groups[b.group[i]].id,
-                 .kind = b.parsed[i].ip_version == 4 ? PayloadKind::ipv4 : PayloadKind::ipv6,
-                 .options = options};
-    switch (seal_and_address(b.packet[i], out, layout, s.peers[peer], *state.peers, state.stream, now)) {
-      case Sealed::ok: b.port[i] = s.peers[peer].hop.port; break;
-      case Sealed::no_keys: b.drop(i, Counter::encap_drop_no_keys); break;
-      case Sealed::no_headroom: b.drop(i, Counter::encap_drop_no_headroom); break;
-    }
+  }
+  seals.finish();
+  // Over IPv6 the outer checksum covers the tags.
+  for (unsigned k = 0; k < n; ++k) {
+    const PeerHop& to = s.peers[peer[sealed[k]]];
+    add_underlay_headers(b.packet[sealed[k]], layout, to.hop, to.endpoint, layout.underlay.port.value);
   }
 }
 
 void deliver(Burst& b, const Snapshot& s) {
+  if (!b.has(Verdict::to_client)) return;
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.verdict[i] != Verdict::to_client || b.way[i] == Way::echo) continue;
     NextHop hop = s.towards_client(destination_of(b.frame(i), b.parsed[i]));

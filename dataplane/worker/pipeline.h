@@ -25,7 +25,9 @@
 #include "dataplane/envelope/peers.h"
 #include "dataplane/worker/burst.h"
 #include "dataplane/worker/fragments.h"
+#include "dataplane/worker/send_lines.h"
 #include "dataplane/worker/snapshot.h"
+#include "dataplane/worker/stage_clock.h"
 #include "dataplane/worker/token_bucket.h"
 
 namespace statecast {
@@ -39,6 +41,8 @@ struct PipelineState {
   uint8_t stream = 0;
   bool watch_negatives = false;  // negative entries exist: replies look for one of their session
 
+  StageClock* stages = nullptr;  // measures the steps, where somebody wants to know
+  SendLines lines;               // by peer
   FragmentTable fragments;
   std::vector<TokenBucket> admission;  // by group: this worker's share of admit_per_second
   TokenBucket echo;                    // echo replies

@@ -34,6 +34,7 @@ bool unwrap(Burst& b, unsigned i) {
   rte_pktmbuf_adj(m, static_cast<uint16_t>(inner.data() - rte_pktmbuf_mtod(m, const uint8_t*)));
   b.parsed[i] = {};
   if (parse_ip(inner, b.parsed[i]) != ParseResult::ok) return false;
+  b.fragments |= b.parsed[i].fragment != Fragment::none;
   bool v4 = b.envelope[i].kind == PayloadKind::ipv4;
   if (b.parsed[i].ip_version != (v4 ? 4 : 6)) return false;
   bare(b, i);
@@ -59,11 +60,11 @@ void accept_inner(Burst& b, unsigned i, const Layout& layout) {
   b.group[i] = group;
   b.with_lease[i] = e.options.lease.has_value() && !handed_back;
   if (client_packet) {
-    b.way[i] = Way::client;
+    b.set_way(i, Way::client);
     b.hand_to[i] = e.options.forward_to.value_or(MemberId{});
     b.not_mine[i] = e.options.not_mine.has_value();
   } else {
-    b.way[i] = Way::member;
+    b.set_way(i, Way::member);
     b.decide(i, Verdict::to_client, Counter::deliver_client_reply);
   }
 }
@@ -71,6 +72,7 @@ void accept_inner(Burst& b, unsigned i, const Layout& layout) {
 }  // namespace
 
 void open_envelopes(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
+  if (!b.has(Way::envelope)) return;
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.way[i] != Way::envelope || !b.pending(i)) continue;
     const ParsedPacket& p = b.parsed[i];

@@ -22,6 +22,12 @@ constexpr double kWantNeighbourPerSecond = 100;
 // the packet back, so the next one gets it marked `forwarded`.
 constexpr uint32_t kPlain = 0, kHandedBack = 1;
 
+// Is there anything to tell the control thread beside the verdict?
+bool has_news(const Burst& b, unsigned i) {
+  return b.ask[i] || b.forget_negative[i] || b.with_lease[i] || b.way[i] == Way::member ||
+         b.reason[i] == Counter::deliver_drop_no_next_hop;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Worker>> Worker::create(const WorkerSetup& setup) {
@@ -74,10 +80,11 @@ bool Worker::turn() {
 
   for (TxBuffer& tx : tx_) {
     if (tx.to.rx_queue < 0) continue;
-    Burst b;
+    Burst& b = burst_;
     rte_mbuf* received[kBurstMax];
     unsigned n = rte_eth_rx_burst(tx.to.port, static_cast<uint16_t>(tx.to.rx_queue), received, kBurstMax);
     if (n == 0) continue;
+    b.clear();
     Instant now = setup_.clock();  // after the burst: a lease must not be judged by a time before its packet
     busy = true;
     uint64_t bytes = 0;
@@ -89,6 +96,7 @@ bool Worker::turn() {
     counters_.add(Counter::rx_bytes, bytes);
     run_pipeline(b, *snapshot_, state_, now);
     finish(b, now);
+    if (state_.stages) state_.stages->lap(Stage::finish);
   }
 
   if (misses_->packets() > 0) give_up_old_misses(setup_.clock());
@@ -104,9 +112,11 @@ bool Worker::turn() {
 // ---- verdicts ----
 
 void Worker::finish(Burst& b, Instant now) {
+  Counter last = Counter::count;
+  uint64_t in_a_row = 0;  // most packets of a burst have one reason: counted together
   for (unsigned i = 0; i < b.count; ++i) {
-    tell_control(b, i);
     rte_mbuf* m = b.packet[i];
+    if (has_news(b, i)) tell_control(b, i);
     switch (b.verdict[i]) {
       case Verdict::forward:
       case Verdict::to_client: transmit(b.port[i], m); break;
@@ -122,9 +132,15 @@ void Worker::finish(Burst& b, Instant now) {
       case Verdict::to_kernel:  // where the kernel sees the port it has its own copy
       case Verdict::drop: rte_pktmbuf_free(m); break;
     }
-    SC_ASSERT(b.reason[i] < Counter::count);
-    counters_.add(b.reason[i]);
+    if (b.reason[i] != last) {
+      if (in_a_row != 0) counters_.add(last, in_a_row);
+      last = b.reason[i];
+      in_a_row = 0;
+      SC_ASSERT(last < Counter::count);
+    }
+    ++in_a_row;
   }
+  if (in_a_row != 0) counters_.add(last, in_a_row);
   if (state_.unverified) {
     post({.kind = Note::Kind::unverified, .sender = state_.unverified->sender, .from = state_.unverified->from});
     state_.unverified.reset();
@@ -257,7 +273,7 @@ void Worker::carry_out(const Order& o, Instant now) {
       Burst b;
       b.add(o.packet);
       b.decide(0, Verdict::to_client, Counter::deliver_client_entry);
-      b.way[0] = Way::member;
+      b.set_way(0, Way::member);
       uint32_t group = kNoGroup;
       if (parse_ip(b.frame(0), b.parsed[0]) == ParseResult::ok)
         group = layout.group_table.find(source_of(b.frame(0), b.parsed[0]));

@@ -54,6 +54,7 @@ class Worker {
   uint64_t turns() const { return turns_.load(std::memory_order_acquire); }
   const Counters& counters() const { return counters_; }
   size_t held() const { return misses_->packets(); }
+  void measure_stages(StageClock* clock) { state_.stages = clock; }  // its own thread, or before it runs
 
  private:
   struct TxBuffer {
@@ -78,6 +79,7 @@ class Worker {
   PipelineState state_;
   std::unique_ptr<MissTable> misses_;
   const Snapshot* snapshot_ = nullptr;
+  Burst burst_;               // of turn(); too large to be made anew each time
   std::vector<TxBuffer> tx_;  // by port number
   Counters counters_;
   TokenBucket want_neighbour_;

@@ -67,7 +67,11 @@ class World {
   PeerTable& proxy() { return *proxy_; }
   SessionCache& cache() { return *cache_; }
   PipelineState& state() { return *state_; }
-  Snapshot& snapshot() { return snapshot_; }
+  // To be changed in place: what was copied of it is old from here on.
+  Snapshot& snapshot() {
+    ++snapshot_.generation;
+    return snapshot_;
+  }
   std::shared_ptr<const Layout> layout() const { return snapshot_.layout; }
   Instant now;
 
