@@ -78,6 +78,15 @@ class UsedSlots {
     }
     return end;
   }
+  // This slot, or where it is free one of its 63 neighbours in use, by the number `which`; size() where none is in use.
+  // (The next one in use would not do: those that stand behind others would hardly ever be drawn.)
+  size_t pick(size_t slot, uint32_t which) const {
+    uint64_t word = bits_[slot / 64];
+    if (word >> slot % 64 & 1) return slot;
+    if (word == 0) return slots_;
+    for (which %= unsigned(std::popcount(word)); which > 0; --which) word &= word - 1;
+    return slot / 64 * 64 + size_t(std::countr_zero(word));
+  }
   size_t size() const { return slots_; }
   size_t bytes() const { return bits_.bytes(); }
 

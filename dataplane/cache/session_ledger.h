@@ -22,7 +22,7 @@
 namespace statecast {
 
 inline constexpr unsigned kSampleSize = 16;        // entries that eviction compares
-inline constexpr unsigned kSampleTries = 128;      // that it draws for them
+inline constexpr unsigned kSampleTries = 128;      // draws for them, at least
 inline constexpr uint32_t kNegativeMax = 1 << 24;  // an entry's place in their list is in 24 bits
 // A rate is taken over at least this: discounts newcomers.
 inline constexpr float kRateTicks = float(Duration(1s).count() >> kTickBits);

@@ -142,11 +142,13 @@ bool SessionLedger<Table>::evict(const Victim& victim) {
 // Makes room for one entry more in the session space; false if only tombstones were met.
 template <class Table>
 bool SessionLedger<Table>::evict_session(int64_t now_tick) {
+  // Where few slots are in use, most draws find nothing.
+  const uint32_t tries = kSampleTries * (1 + table_.slots() / 64 / options_.sessions);
   Victim victim;
   unsigned seen = 0;
-  for (unsigned i = 0; i < kSampleTries && seen < kSampleSize; ++i) {
-    const size_t slot = used_.next(draw(table_.slots()), table_.slots());
-    if (slot == table_.slots() || space(uint32_t(slot)) == Space::negative) continue;
+  for (uint32_t i = 0; i < tries && seen < kSampleSize; ++i) {
+    const size_t slot = used_.pick(draw(table_.slots()), draw(64));
+    if (slot == used_.size() || space(uint32_t(slot)) == Space::negative) continue;
     if (consider(uint32_t(slot), now_tick, victim)) break;
     seen += target(uint32_t(slot)) != WordTarget::drop;
   }

@@ -4,11 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <map>
 #include <thread>
-#include <vector>
 
 #include "dataplane/cache/session_cache.h"
+#include "tests/cache/readers.h"
 
 namespace statecast {
 namespace {
@@ -17,33 +16,6 @@ constexpr Instant kStart{3h};
 constexpr SessionKey key(uint64_t n) {
   return {n * 0xbf58476d1ce4e5b9u, n * 0x9e3779b97f4a7c15u};
 }
-constexpr unsigned kReaders = 3;
-constexpr size_t kBurst = 32;
-
-struct Readers {
-  std::vector<std::thread> threads;
-  std::atomic<bool> stop{false};
-  template <class F>
-  void start(SessionCache& cache, F burst) {
-    for (unsigned r = 0; r < kReaders; ++r) {
-      cache.register_reader(r);  // before the writer's first erasure can overlook it
-      threads.emplace_back([this, &cache, burst, r] {
-        uint64_t random = r * 7919 + 1;
-        while (!stop.load(std::memory_order_relaxed)) {
-          random = random * 6364136223846793005u + 1442695040888963407u;
-          burst(r, random >> 33);
-          cache.quiescent(r);
-        }
-        cache.unregister_reader(r);
-      });
-    }
-  }
-  void join() {
-    stop = true;
-    for (auto& t : threads) t.join();
-  }
-};
-
 class SessionCacheThreads : public testing::TestWithParam<SessionTable> {};
 
 // What is granted while three cores spend as fast as they can is an upper bound of what passes, for every session, and
