@@ -41,7 +41,7 @@ struct GeneratorSetup {
   unsigned senders = 1;  // workers that send streams: those before this number
   unsigned workers = 1;
   const Plan* plan = nullptr;
-  SessionTable* sessions = nullptr;
+  SessionStates* sessions = nullptr;
   std::vector<WorkerPort> ports;
   std::vector<Link*> links;
   MemberSide* members = nullptr;  // of the worker that plays them

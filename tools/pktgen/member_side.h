@@ -47,7 +47,7 @@ struct MemberSideOptions {
   uint64_t seed = 1;
   KeyedHash::Key hash_key{};
   const Plan* plan = nullptr;
-  SessionTable* sessions = nullptr;
+  SessionStates* sessions = nullptr;
   const Link* link = nullptr;
   WorkerCounters* counters = nullptr;
 };

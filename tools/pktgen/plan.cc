@@ -132,7 +132,7 @@ Result<Plan> make_plan(const PktgenConfig& config) {
   return plan;
 }
 
-SessionTable::SessionTable(const Plan& plan) : streams_(plan.streams.size()) {
+SessionStates::SessionStates(const Plan& plan) : streams_(plan.streams.size()) {
   if (plan.member_port < 0) return;
   for (size_t i = 0; i < plan.streams.size(); ++i) {
     if (!plan.streams[i].is_good()) continue;

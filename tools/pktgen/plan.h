@@ -5,7 +5,7 @@
 //   auto plan = make_plan(config);
 //   plan->streams[0].lengths                 // of buffers, in the order in which they are used, again and again
 //
-// Threads: constant after make_plan; SessionTable by atomics. Ownership: values.
+// Threads: constant after make_plan; SessionStates by atomics. Ownership: values.
 #pragma once
 
 #include <atomic>
@@ -50,9 +50,9 @@ Result<Plan> make_plan(const PktgenConfig& config);
 
 // Where a session stands, one word each. `home`: the member that has it, + 1; 0: not known yet. Whoever learns it first
 // writes it, or the SYN/ACK that reached the client, which is the last word.
-class SessionTable {
+class SessionStates {
  public:
-  explicit SessionTable(const Plan& plan);
+  explicit SessionStates(const Plan& plan);
 
   struct Cell {
     std::atomic<uint16_t> home{0};

@@ -48,6 +48,11 @@ Result<rte_mempool*> zero_pool(const std::string& name, uint32_t packets, uint16
   return pool;
 }
 
+bool has_link(uint16_t port) {
+  rte_eth_link link{};
+  return rte_eth_link_get_nowait(port, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+}
+
 // Tens of seconds since 2026: a number that rises from run to run and lasts for five years.
 uint32_t incarnation_now() {
   constexpr time_t kEpoch = 1'767'225'600;
@@ -78,7 +83,7 @@ Result<> Testbed::start_all() {
   auto plan = make_plan(config_);
   if (!plan) return fail(plan.error());
   plan_ = std::move(*plan);
-  sessions_ = std::make_unique<SessionTable>(plan_);
+  sessions_ = std::make_unique<SessionStates>(plan_);
 
   const PktgenDpdkConfig& d = config_.dpdk;
   auto count = static_cast<unsigned>(d.cores.size());
@@ -217,6 +222,9 @@ Result<> Testbed::set_up(const Say& live, const std::atomic<bool>& stop) {
       std::this_thread::sleep_for(10ms);
     return condition();
   };
+  for (size_t i = 0; i < ports_.size(); ++i)
+    if (!until([&] { return has_link(ports_[i].port); }))
+      return fail(Code::unavailable, "port " + config_.ports[i].name + ": has no link");
   for (size_t i = 0; i < links_.size(); ++i)
     if (!until([&] { return links_[i]->ready(); }))
       return fail(Code::unavailable, "port " + config_.ports[i].name + ": the gateway " +

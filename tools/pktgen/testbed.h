@@ -29,7 +29,7 @@ class Testbed {
   static Result<std::unique_ptr<Testbed>> start(const PktgenConfig& config);
   ~Testbed();
 
-  // Neighbours, hellos and sessions; an error says what did not come about in `setup_patience`.
+  // Links, neighbours, hellos and sessions; an error says what did not come about in `setup_patience`.
   Result<> set_up(const Say& live, const std::atomic<bool>& stop);
   // One measurement, or with `search` the trials of a throughput search and the latencies at the profile's loads.
   Results measure_all(bool search, const Say& live, const std::atomic<bool>& stop);
@@ -52,7 +52,7 @@ class Testbed {
   Plan plan_;
   std::vector<StartedPort> ports_;
   std::vector<std::unique_ptr<Link>> links_;
-  std::unique_ptr<SessionTable> sessions_;
+  std::unique_ptr<SessionStates> sessions_;
   std::unique_ptr<MemberSide> members_;
   std::vector<std::unique_ptr<Accounts>> accounts_;
   std::vector<std::unique_ptr<Generator>> workers_;
