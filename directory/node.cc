@@ -470,7 +470,7 @@ void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m
   Duration least = group->lease_cap + kPermitLife + kLongestRetry;
   Instant expires =
       now + std::clamp<Duration>(std::chrono::milliseconds(m.duration_ms), least, Duration(kRevokedLifeMax));
-  Record r{.key = key, .group = group->id, .owner = h.origin};
+  Record r{.key = key, .group = group->id, .owner = h.origin, .version = {.term = pending_term(key)}};
   if (s) r = s->record;
   bool revoked_already = s && s->record.state == RecordState::revoked;
   r.version = revocation_version(r.version.term + kRevocationTerms, rng());

@@ -126,8 +126,10 @@ void Node::State::check_request(Request& r, Instant now) {
   }
   if (r.kind != Request::Kind::revoke || !shut_out || !quiet(r.record.key, now)) return;
   bool time = now >= r.time_stands_in && !group.partition_available;
+  // Another revocation's silence, or a lift that has yet to come from there, is none of this one.
   for (ProxyId id : others(slot)) {
-    if (!r.silent.contains(id) && !time) return;
+    bool has = r.have.contains(id) || r.have_unsynced.contains(id);
+    if (!(has && r.silent.contains(id)) && !time) return;
   }
   ++count.request_silent;
   answer_request(r, RequestAnswer::Status::silent);

@@ -172,6 +172,15 @@ void Node::State::on_change_ack(Peer& p, const ChangeAck& m, Instant now) {
   acknowledge(p, m.number, m.listed, m.in_sync, now);
 }
 
+// Terms start anew where a record has been forgotten. But a change of it may still be on its way to a replica that was
+// cut off: what comes after it has to stand above it there.
+uint16_t Node::State::pending_term(const SessionKey& key) const {
+  uint16_t highest = 0;
+  for (ProxyId id : options.view.replicas(key.slot()))
+    if (id != options.self) highest = std::max(highest, peers.at(id).pending_term(key));
+  return highest;
+}
+
 // A revocation that does not stand here, because this node has what its coordinator had missed or forgotten: that one
 // gets it before this acknowledgement counts.
 void Node::State::object(Peer& p, const Record& revocation, bool taken, Instant now) {

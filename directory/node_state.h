@@ -194,6 +194,7 @@ struct Node::State {
   unsigned copies(const Write& w) const;
   void hold(Write& w, InsertAnswer::Status status, Instant now);
   bool lower(Record& r, Instant now);
+  uint16_t pending_term(const SessionKey& key) const;
   void lose(Write& w, InsertAnswer::Status status, const std::optional<Record>& record, Instant now);
   void release(const Waiter& w, StoredRecord& s, InsertAnswer::Status status, unsigned copies, Instant now);
   void answer_insert(const Waiter& w, InsertAnswer answer);

@@ -13,6 +13,10 @@ namespace {
 bool same(const Record& a, const Record& b) {
   return a.owner == b.owner && a.version == b.version && a.state == b.state;
 }
+std::optional<Record> wire(const StoredRecord* s, Instant now) {
+  if (!s) return std::nullopt;
+  return wire_record(s->record, s->expires, now);
+}
 // May an insert of another owner pass this held record?
 bool passable(const Record& r, bool born_new, bool owner_dead) {
   switch (r.state) {
@@ -36,7 +40,7 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
       return answer_insert(waiter, {.status = Status::conflict, .record = wire_record(s->record, s->expires, now)});
     case Verdict::refused:
       ++count.insert_refused;
-      return answer_insert(waiter, {.status = Status::refused, .record = wire_record(s->record, s->expires, now)});
+      return answer_insert(waiter, {.status = Status::refused, .record = wire(s, now)});
     case Verdict::ok: break;
   }
   auto busy = [&] {
@@ -87,7 +91,9 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
 Node::State::Verdict Node::State::judge(Record& r, bool born_new, Instant now, std::optional<uint16_t>& passed_term) {
   StoredRecord* s = store.find(r.key, now);
   if (!s) {
-    if (r.version.term == 0) r.version.term = 1;
+    const int term = pending_term(r.key) + 1;
+    if (term > kOwnerTermMax) return Verdict::refused;
+    r.version.term = std::max(r.version.term, static_cast<uint16_t>(term));
     return Verdict::ok;
   }
   const Record& held = s->record;
@@ -98,7 +104,7 @@ Node::State::Verdict Node::State::judge(Record& r, bool born_new, Instant now, s
     // Nothing was promised of it so far: term 0.
     if (r.version.term == 0) {
       if (r.version < held.version) return Verdict::refused;
-      r.version.term = 1;
+      r.version.term = static_cast<uint16_t>(pending_term(r.key) + 1);
     }
     if (held.state == RecordState::removed) {
       if (!born_new || r.version <= held.version) return Verdict::conflict;

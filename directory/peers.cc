@@ -69,6 +69,9 @@ void Peer::on_applied(uint64_t number) {
 
 bool Peer::add_change(ListedChange c) {
   if (out_of_sync) return true;  // it will get this when it syncs
+  Terms& terms = terms_[c.record.key];
+  ++terms.changes;
+  terms.highest = std::max(terms.highest, c.record.version.term);
   list_.push_back(std::move(c));
   if (list_.size() <= kChangesMax) return true;
   clear_list();
@@ -79,6 +82,8 @@ bool Peer::add_change(ListedChange c) {
 std::vector<ListedChange> Peer::take_acknowledged(uint64_t number) {
   std::vector<ListedChange> taken;
   while (!list_.empty() && first_number_ <= number) {
+    auto terms = terms_.find(list_.front().record.key);
+    if (--terms->second.changes == 0) terms_.erase(terms);
     taken.push_back(std::move(list_.front()));
     list_.pop_front();
     ++first_number_;
@@ -90,6 +95,12 @@ const ListedChange* Peer::change(uint64_t number) const {
   return number >= first_number_ && number - first_number_ < list_.size() ? &list_[number - first_number_] : nullptr;
 }
 
+uint16_t Peer::pending_term(const SessionKey& key) const {
+  if (terms_.empty()) return 0;
+  auto it = terms_.find(key);
+  return it == terms_.end() ? 0 : it->second.highest;
+}
+
 void Peer::renumber() {
   first_number_ = 1;
   unsent = 1;
@@ -98,6 +109,7 @@ void Peer::renumber() {
 void Peer::clear_list() {
   first_number_ += list_.size();
   list_.clear();
+  terms_.clear();
 }
 
 void Peer::restart_waiting(Instant now) {

@@ -15,6 +15,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "base/units.h"
@@ -84,6 +85,7 @@ class Peer {
   bool add_change(ListedChange c);  // false: overflow, and it is out of sync from now on
   std::vector<ListedChange> take_acknowledged(uint64_t number);
   const ListedChange* change(uint64_t number) const;
+  uint16_t pending_term(const SessionKey& key) const;  // the highest of this session in the list; 0: none
   uint64_t first_number() const { return first_number_; }
   size_t pending() const { return list_.size(); }
   void renumber();  // a new list of what is pending
@@ -111,7 +113,12 @@ class Peer {
   std::deque<Asked> asked_;
   std::deque<Waiting> waiting_;
   Instant permit_until_{};
+  struct Terms {
+    unsigned changes = 0;
+    uint16_t highest = 0;
+  };
   std::deque<ListedChange> list_;
+  std::unordered_map<SessionKey, Terms> terms_;  // of what is in list_
   uint64_t first_number_ = 1;
   std::deque<uint32_t> former_boots_;
   std::map<MemberId, Instant> members_;

@@ -765,6 +765,59 @@ TEST(Node, RevocationAtANodeThatHasForgottenTheSessionStandsAboveThoseThatHaveNo
   for (uint32_t p = 1; p <= 3; ++p) EXPECT_EQ(c.node(p).find(c.key(id), c.now)->state, RecordState::revoked) << p;
 }
 
+// The others have forgotten the session when the replica that was cut off gets their lift of an earlier revocation.
+TEST(Node, RevocationStandsAboveALiftThatIsStillOnItsWay) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  uint32_t first = c.revoke(NodeId::op(), id, 1);
+  c.run(100ms);
+  ASSERT_TRUE(c.answered(first, Re::silent));
+  c.isolate(3);
+  uint32_t lift = c.unrevoke(NodeId::op(), id, 1);
+  c.run(100ms);
+  ASSERT_TRUE(c.answered(lift, Re::ok));
+  const uint16_t lifted = c.node(1).find(c.key(id), c.now)->version.term;
+  uint32_t passes = c.insert({.member = 1, .id = id, .via = 1, .born_new = true, .lifetime = 1s});
+  c.run(1s);
+  ASSERT_EQ(c.insert_answer(passes)->status, In::ok);
+  c.run(1s);
+  ASSERT_FALSE(c.node(1).find(c.key(id), c.now)) << "forgotten";
+  uint32_t second = c.revoke(NodeId::op(), id, 1);
+  c.run(100ms);
+  ASSERT_TRUE(c.answered(second, Re::stored));
+  EXPECT_GT(c.node(1).find(c.key(id), c.now)->version.term, lifted);
+  c.heal();
+  c.run(2s);
+  EXPECT_TRUE(c.answered(second, Re::silent));
+  for (uint32_t p = 1; p <= 3; ++p) {
+    auto r = c.node(p).find(c.key(id), c.now);
+    ASSERT_TRUE(r) << p;
+    EXPECT_EQ(r->state, RecordState::revoked) << p;
+  }
+}
+
+TEST(Node, SilenceAboutAnEarlierRevocationIsNoneAboutThisOne) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  uint32_t first = c.revoke(NodeId::op(), id, 1);
+  c.run(100ms);
+  ASSERT_TRUE(c.answered(first, Re::silent));
+  c.filter = [](NodeId, NodeId to, const Message& m) {
+    return to != NodeId::proxy({3}) || !std::holds_alternative<Change>(m.body);
+  };
+  c.unrevoke(NodeId::op(), id, 1);
+  c.run(100ms);
+  uint32_t second = c.revoke(NodeId::op(), id, 1);
+  c.run(5s);
+  ASSERT_TRUE(c.answered(second, Re::stored));
+  EXPECT_FALSE(c.answered(second, Re::silent)) << "the third has heard of neither the lift nor this one";
+  c.filter = {};
+  c.run(3s);
+  EXPECT_TRUE(c.answered(second, Re::silent));
+}
+
 TEST(Node, SameRevocationThroughAnotherProxyGetsTheSameOutcome) {
   Cluster c({});
   c.run(kSettled);
