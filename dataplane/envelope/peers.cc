@@ -251,7 +251,12 @@ OpenResult PeerTable::open(Bytes udp_payload, Envelope& out) {
     generation = meta.generation;
     if (!p->window_accepts(head.stream, generation, head.sequence)) return OpenResult::replayed;
   }
-  if (!read_options(head.options, out.options)) return OpenResult::malformed;
+  if (!fill(head, out)) return OpenResult::malformed;
+  return is_hello ? OpenResult::hello : OpenResult::ok;
+}
+
+bool PeerTable::fill(const WireHead& head, Envelope& out) {
+  if (!read_options(head.options, out.options)) return false;
   out.sender = head.sender;
   out.group = head.group;
   out.stamp = head.stamp;
@@ -260,24 +265,25 @@ OpenResult PeerTable::open(Bytes udp_payload, Envelope& out) {
   out.sequence = head.sequence;
   out.kind = head.kind;
   out.payload = head.payload;
-  return is_hello ? OpenResult::hello : OpenResult::ok;
+  return true;
 }
 
 // --- what is known of a peer ---
 
 void PeerTable::heard(const Envelope& e, const Endpoint&, Instant now) {
-  Peer* p = find(e.sender);
-  if (p == nullptr) return;
+  if (Peer* p = find(e.sender)) hear(*p, e, now);
+}
+
+void PeerTable::hear(Peer& p, const Envelope& e, Instant now) {
   int64_t ns = now.time_since_epoch().count();
   // Several threads hear the same peer: they need not fight for the line more than once a millisecond.
-  if (ns - p->last_heard.load(std::memory_order_relaxed) >= 1'000'000)
-    p->last_heard.store(ns, std::memory_order_relaxed);
-  KeySlot::Meta keys = p->slots[e.key_epoch % kKeySlots].meta();
+  if (ns - p.last_heard.load(std::memory_order_relaxed) >= 1'000'000) p.last_heard.store(ns, std::memory_order_relaxed);
+  KeySlot::Meta keys = p.slots[e.key_epoch % kKeySlots].meta();
   if (keys.receive_epoch != e.key_epoch || keys.boot != e.stamp.boot) return;
-  uint64_t known = p->newest_stamp.load(std::memory_order_relaxed);
+  uint64_t known = p.newest_stamp.load(std::memory_order_relaxed);
   uint64_t stamp = uint64_t(keys.generation) << 48 | e.stamp.timestamp_us;
   const auto boots = static_cast<int8_t>(keys.generation - static_cast<uint8_t>(known >> 48));  // modulo 256
-  if (known == 0 || boots > 0 || (boots == 0 && stamp > known)) p->newest_stamp.store(stamp, std::memory_order_relaxed);
+  if (known == 0 || boots > 0 || (boots == 0 && stamp > known)) p.newest_stamp.store(stamp, std::memory_order_relaxed);
 }
 
 Stamp PeerTable::newest_stamp(NodeId id) const {

@@ -28,6 +28,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -42,6 +43,7 @@ namespace statecast {
 
 class Peer;           // one peer's keys, windows, counters; peer.h
 struct HelloMessage;  // hello.h
+struct WireHead;      // wire.h
 struct PathMessage;
 
 // The sender that a datagram claims, for on_unverified. Nobody where it is no envelope.
@@ -77,6 +79,12 @@ class PeerTable {
 
   // Verifies and reads one datagram: peer, tag, window, then anything else. `out` is set for ok and hello.
   OpenResult open(Bytes udp_payload, Envelope& out);
+
+  // The same for a burst, tags hashed together; also does what heard() does for those that are ok. out[i] and
+  // results[i] belong to datagrams[i]. REQUIRES: at most kOpenBurstMax; 64 bytes readable behind each header, however
+  // short the payload is.
+  static constexpr size_t kOpenBurstMax = 32;
+  void open_burst(std::span<const Bytes> datagrams, Envelope* const out[], OpenResult results[], Instant now);
 
   // Writes Geneve header and options, sealed, into the last bytes of `header_out`, so that they stand right before
   // `payload` where header_out is its headroom. Returns the bytes written (kEnvelopeSizeMin + options_size). 0: the
@@ -136,6 +144,8 @@ class PeerTable {
   };
 
   Peer* find(NodeId id) const;
+  static bool fill(const WireHead& head, Envelope& out);
+  static void hear(Peer& p, const Envelope& e, Instant now);
   void insert(Index& index, Peer* p);
   template <class Write>
   void queue(Peer& p, const Endpoint& at, SipKey key, uint8_t key_epoch, uint64_t sequence, Instant now, Write write);

@@ -26,7 +26,7 @@
 #include "base/check.h"
 #include "base/siphash.h"
 #include "dataplane/envelope/peers.h"
-#include "dataplane/envelope/wire.h"
+#include "dataplane/envelope/tag_rows.h"
 
 namespace statecast {
 
@@ -45,12 +45,6 @@ class SealBurst {
   void finish();
 
  private:
-  static constexpr size_t kTagged = kGeneveHeaderSize + kInnerOptionsMax + 4 + kTaggedInnerBytes;
-  // A word more than the longest: rows are copied 64 bytes at a time.
-  struct alignas(64) Row {
-    uint8_t bytes[(kTagged + kTaggedInnerBytes + 63) / 64 * 64];
-  };
-
   uint64_t sender_word_;  // auth option's header and sender
   uint64_t stamp_high_, stamp_low_;
   static void put(uint8_t* at, uint64_t big_endian) {
@@ -59,7 +53,7 @@ class SealBurst {
   }
   size_t count_ = 0;
   std::array<SipJob, kMost> jobs_;
-  std::array<Row, kMost> rows_;
+  std::array<TagRow, kMost> rows_;
 };
 
 inline size_t SealBurst::add(const SendKeys& keys, GroupId group, PayloadKind kind, const EnvelopeOptions& options,
@@ -92,7 +86,7 @@ inline size_t SealBurst::add(const SendKeys& keys, GroupId group, PayloadKind ki
   std::memcpy(row + size + 4, payload.data(), kTaggedInnerBytes);  // always all: a copy of known length is short
 
   if (extra != 0) std::memcpy(header + kEnvelopeSizeMin, row + kEnvelopeSizeMin, extra);
-  jobs_[count_++] = {keys.key.data(), row, size + 4 + tagged, header + offsetof(EnvelopeHead, auth.tag)};
+  jobs_[count_++] = {keys.key.data(), row, size + 4 + tagged, header + kTagAt};
   return size;
 }
 

@@ -301,6 +301,14 @@ ParseResult parse_frame_carefully(Bytes frame, ParsedPacket& out, ParseChecks ch
 }
 
 ParseResult parse_ip(Bytes packet, ParsedPacket& out, ParseChecks checks) {
+  if (!checks.l4_checksum && !packet.empty()) {
+    const uint16_t ethertype = packet[0] >> 4 == 4 ? kEthertypeIp4 : kEthertypeIp6;
+    if (parse_plain_ip(packet.data(), packet.size(), ethertype, 0, out)) return ParseResult::ok;
+  }
+  return parse_ip_carefully(packet, out, checks);
+}
+
+ParseResult parse_ip_carefully(Bytes packet, ParsedPacket& out, ParseChecks checks) {
   out = {};
   if (packet.empty()) return ParseResult::truncated_l3;
   uint8_t version = packet[0] >> 4;

@@ -73,10 +73,11 @@ struct ParsedPacket {
 };
 
 ParseResult parse_frame(Bytes frame, ParsedPacket& out, ParseChecks checks = {});
-// The same without the short way for plain packets: what tests and the fuzzer hold it against.
-ParseResult parse_frame_carefully(Bytes frame, ParsedPacket& out, ParseChecks checks = {});
 // A packet that starts with its IP header (l3_offset 0): from a TUN device, an envelope or a raw-IP capture.
 ParseResult parse_ip(Bytes packet, ParsedPacket& out, ParseChecks checks = {});
+// Both without the short way for plain packets (parse_plain.h): what tests and the fuzzer hold them against.
+ParseResult parse_frame_carefully(Bytes frame, ParsedPacket& out, ParseChecks checks = {});
+ParseResult parse_ip_carefully(Bytes packet, ParsedPacket& out, ParseChecks checks = {});
 
 // Addresses of the packet's own IP header (not of the quote).
 IpAddress source_of(Bytes frame, const ParsedPacket& p);

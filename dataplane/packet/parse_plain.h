@@ -73,12 +73,11 @@ constexpr uint64_t good_flag_settings() {
 
 }  // namespace parsing
 
-[[gnu::always_inline]] inline bool parse_plain(Bytes frame, ParsedPacket& out) {
+// The same for the IP packet alone, at `l3_offset` of what it lies in, with `room` bytes from there on.
+[[gnu::always_inline]] inline bool parse_plain_ip(const uint8_t* ip, size_t room, uint16_t ethertype,
+                                                  uint16_t l3_offset, ParsedPacket& out) {
   using namespace parsing;
-  if (frame.size() < kEthernetSize + kIp4Size + kUdpSize) return false;
-  const uint8_t* ip = frame.data() + kEthernetSize;
-  const size_t room = frame.size() - kEthernetSize;
-  const uint16_t ethertype = be16(frame.data() + 12);
+  if (room < kIp4Size + kUdpSize) return false;
   size_t header, total;
   uint8_t protocol, version;
   if (ethertype == kEthertypeIp4) {
@@ -99,9 +98,9 @@ constexpr uint64_t good_flag_settings() {
   } else {
     return false;
   }
-  out.l3_offset = kEthernetSize;
-  out.l4_offset = static_cast<uint16_t>(kEthernetSize + header);
+  out.l4_offset = static_cast<uint16_t>(l3_offset + header);
   if (!read_plain_l4(ip + header, total - header, protocol, out)) return false;
+  out.l3_offset = l3_offset;
   out.ethertype = ethertype;
   out.l3_length = static_cast<uint16_t>(total);
   out.ip_version = version;
@@ -111,6 +110,13 @@ constexpr uint64_t good_flag_settings() {
   out.icmp_type = out.icmp_code = 0;
   out.quoted_l3_offset = 0;
   return true;
+}
+
+[[gnu::always_inline]] inline bool parse_plain(Bytes frame, ParsedPacket& out) {
+  using namespace parsing;
+  if (frame.size() < kEthernetSize) return false;
+  return parse_plain_ip(frame.data() + kEthernetSize, frame.size() - kEthernetSize, be16(frame.data() + 12),
+                        kEthernetSize, out);
 }
 
 }  // namespace statecast

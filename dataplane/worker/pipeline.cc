@@ -473,9 +473,18 @@ void encapsulate(Burst& b, const Snapshot& s, PipelineState& state, Instant now)
 
 void deliver(Burst& b, const Snapshot& s) {
   if (!b.has(Verdict::to_client)) return;
+  std::optional<NextHop> gateway[2];  // by family, the same for all that are no neighbours
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.verdict[i] != Verdict::to_client || b.way[i] == Way::echo) continue;
-    NextHop hop = s.towards_client(destination_of(b.frame(i), b.parsed[i]));
+    const IpAddress to = destination_of(b.frame(i), b.parsed[i]);
+    NextHop hop;
+    if (s.is_neighbour(to)) {
+      hop = s.towards_client(to);
+    } else {
+      std::optional<NextHop>& known = gateway[to.is_v6()];
+      if (!known) known = s.towards_client(to);
+      hop = *known;
+    }
     if (!hop.known) {
       b.drop(i, Counter::deliver_drop_no_next_hop);
     } else if (b.parsed[i].l3_length > s.layout->ports[hop.port].mtu) {

@@ -46,10 +46,13 @@ void accept_inner(Burst& b, unsigned i, const Layout& layout) {
   if (!e.sender.is_member()) return b.drop(i, Counter::open_drop_from_proxy);
   if (!unwrap(b, i)) return b.drop(i, Counter::open_drop_bad_inner);
 
-  uint32_t of_source = layout.group_table.find(source_of(b.frame(i), b.parsed[i]));
+  const bool v4 = b.parsed[i].ip_version == 4;
+  const uint8_t* ip = b.data(i);
+  uint32_t of_source = v4 ? layout.group_table.find_v4(ip + 12) : layout.group_table.find_v6(ip + 8);
+  auto of_destination = [&] { return v4 ? layout.group_table.find_v4(ip + 16) : layout.group_table.find_v6(ip + 24); };
   bool handed_back = e.options.forward_to || e.options.not_mine;
   bool client_packet = handed_back || (e.options.lease && of_source == kNoGroup);
-  uint32_t group = client_packet ? layout.group_table.find(destination_of(b.frame(i), b.parsed[i])) : of_source;
+  uint32_t group = client_packet ? of_destination() : of_source;
   if (group == kNoGroup || layout.groups[group].id != e.group) {
     return b.drop(i, client_packet ? Counter::open_drop_wrong_destination : Counter::open_drop_wrong_source);
   }
@@ -73,33 +76,38 @@ void accept_inner(Burst& b, unsigned i, const Layout& layout) {
 
 void open_envelopes(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
   if (!b.has(Way::envelope)) return;
+  Bytes datagrams[kBurstMax];
+  Envelope* out[kBurstMax];
+  OpenResult results[kBurstMax];
+  unsigned index[kBurstMax], n = 0;
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.way[i] != Way::envelope || !b.pending(i)) continue;
-    const ParsedPacket& p = b.parsed[i];
     // Offline there are no keys.
     if (!state.peers) {
       b.drop(i, Counter::open_drop_unknown_peer);
       continue;
     }
+    const ParsedPacket& p = b.parsed[i];
     b.from[i] = {source_of(b.frame(i), p), Port{p.source_port}};
-    Bytes datagram = b.frame(i).subspan(p.payload_offset, p.l3_offset + p.l3_length - p.payload_offset);
-    OpenResult r = state.peers->open(datagram, b.envelope[i]);
-    if (r == OpenResult::hello) {
-      b.decide(i, Verdict::to_control, Counter::open_control_hello);
-      continue;
-    }
-    if ((r == OpenResult::bad_tag || r == OpenResult::unknown_peer) && state.unverified_rate.take(now)) {
-      state.unverified = {claimed_sender(datagram), b.from[i]};
-    }
-    if (r != OpenResult::ok) {
-      b.drop(i, open_counter(r));
-      continue;
-    }
-    state.peers->heard(b.envelope[i], b.from[i], now);
-    if (b.envelope[i].kind == PayloadKind::message) {
-      b.decide(i, Verdict::to_control, Counter::open_control_message);
-    } else {
+    datagrams[n] = b.frame(i).subspan(p.payload_offset, p.l3_offset + p.l3_length - p.payload_offset);
+    out[n] = &b.envelope[i];
+    index[n++] = i;
+  }
+  if (n != 0) state.peers->open_burst({datagrams, n}, out, results, now);
+  for (unsigned k = 0; k < n; ++k) {
+    const unsigned i = index[k];
+    const OpenResult r = results[k];
+    if (r == OpenResult::ok && b.envelope[i].kind != PayloadKind::message) {
       accept_inner(b, i, *s.layout);
+    } else if (r == OpenResult::ok) {
+      b.decide(i, Verdict::to_control, Counter::open_control_message);
+    } else if (r == OpenResult::hello) {
+      b.decide(i, Verdict::to_control, Counter::open_control_hello);
+    } else {
+      if ((r == OpenResult::bad_tag || r == OpenResult::unknown_peer) && state.unverified_rate.take(now)) {
+        state.unverified = {claimed_sender(datagrams[k]), b.from[i]};
+      }
+      b.drop(i, open_counter(r));
     }
   }
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "dataplane/envelope/envelope.h"
 
@@ -24,6 +25,12 @@ bool Group::has_member(MemberId m) const {
 
 bool PortLayout::Address::on_link(const IpAddress& a) const {
   if (a.family != address.family) return false;
+  if (a.is_v4()) {
+    uint32_t x, y;
+    std::memcpy(&x, a.raw.data(), 4);
+    std::memcpy(&y, address.raw.data(), 4);
+    return length == 0 || __builtin_bswap32(x ^ y) >> (32 - length) == 0;
+  }
   size_t whole = length / 8, bits = length % 8;
   if (!std::equal(a.raw.begin(), a.raw.begin() + static_cast<ptrdiff_t>(whole), address.raw.begin())) return false;
   return bits == 0 || (a.raw[whole] ^ address.raw[whole]) >> (8 - bits) == 0;
@@ -57,6 +64,16 @@ NextHop Snapshot::towards_client(const IpAddress& a) const {
     if (found != neighbours.end()) return found->second;
   }
   return {};
+}
+
+bool Snapshot::is_neighbour(const IpAddress& a) const {
+  for (const PortLayout& p : layout->ports) {
+    if (!p.anycast) continue;
+    for (const auto& own : p.addresses) {
+      if (own.on_link(a)) return true;
+    }
+  }
+  return false;
 }
 
 void SnapshotBoard::publish(std::unique_ptr<Snapshot> next) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <map>
 
 #include "base/rng.h"
 #include "dataplane/envelope/outer.h"
@@ -110,6 +111,79 @@ TEST(SealBurst, KeysKnowWhenTheyAreOld) {
   EXPECT_FALSE(keys.fresh());
   EXPECT_TRUE(p.table->send_keys(m.id, 0).fresh());
   EXPECT_FALSE(p.table->send_keys(NodeId::member(MemberId{99}), 0).fresh()) << "unknown";
+}
+
+// Two worlds of one seed have the same keys: in one the proxy opens bursts, in the other one by one.
+TEST(OpenBurst, SaysWhatOpenSays) {
+  SCOPED_TRACE("SEED=" + std::to_string(seed()));
+  Rng rng(seed());
+  Net burst_net{24}, single_net{24};
+  PeerTable &burst = *burst_net.proxy(1).table, &single = *single_net.proxy(1).table;
+  Host* members[] = {&burst_net.member(7), &burst_net.member(8)};
+  for (uint32_t m : {7u, 8u}) single_net.member(m);
+  for (Net* net : {&burst_net, &single_net}) net->run(1s);
+  const Instant now = burst_net.now;
+  std::map<OpenResult, int> seen;
+  std::vector<std::vector<uint8_t>> old;
+  for (int round = 0; round < 300; ++round) {
+    std::vector<std::vector<uint8_t>> sent;
+    for (size_t n = rng.below(PeerTable::kOpenBurstMax + 1); n > 0; --n) {
+      Host& m = *members[rng.below(2)];
+      Packet payload(rng.chance(0.5) ? rng.between(1, 70) : rng.between(1, 1400));
+      rng.fill(payload);
+      EnvelopeOptions options;
+      if (rng.chance(0.2)) options.workload = Workload{7, 1};
+      if (rng.chance(0.2)) options.forward_to = MemberId{static_cast<uint32_t>(rng.below(2) * kId24Max + 1)};
+      const size_t header = kEnvelopeSizeMin + options_size(options);
+      std::vector<uint8_t> d(header + payload.size());
+      std::copy(payload.begin(), payload.end(), d.begin() + ptrdiff_t(header));
+      const PayloadKind kind = rng.chance(0.1)   ? PayloadKind::message
+                               : rng.chance(0.5) ? PayloadKind::ipv4
+                                                 : PayloadKind::ipv6;
+      ASSERT_EQ(m.table->seal(burst.self(), 0, GroupId{10}, kind, options, m.table->timestamp_us(now), payload,
+                              MutableBytes(d).first(header)),
+                header);
+      if (rng.chance(0.2)) d[rng.below(std::min<size_t>(d.size(), 116))] ^= static_cast<uint8_t>(1u << rng.below(8));
+      if (rng.chance(0.05)) d.resize(rng.below(d.size()));
+      if (rng.chance(0.1) && !old.empty()) d = old[rng.below(old.size())];
+      old.push_back(d);
+      sent.push_back(std::move(d));
+    }
+    std::vector<Bytes> views;
+    std::vector<Envelope> envelopes(sent.size());
+    std::vector<Envelope*> out;
+    std::vector<OpenResult> results(sent.size());
+    for (size_t i = 0; i < sent.size(); ++i) {
+      const size_t size = sent[i].size();
+      sent[i].resize(size + kTaggedInnerBytes, 0xee);  // readable behind, as a packet buffer is
+      views.emplace_back(sent[i].data(), size);
+      out.push_back(&envelopes[i]);
+    }
+    burst.open_burst(views, out.data(), results.data(), now);
+    for (size_t i = 0; i < sent.size(); ++i) {
+      Envelope want;
+      const OpenResult r = single.open(views[i], want);
+      ASSERT_EQ(to_string(results[i]), std::string(to_string(r))) << "round " << round << ", packet " << i;
+      ++seen[r];
+      if (r != OpenResult::ok) continue;
+      single.heard(want, {}, now);
+      const Envelope& got = envelopes[i];
+      EXPECT_EQ(got.sender, want.sender);
+      EXPECT_EQ(got.sequence, want.sequence);
+      EXPECT_EQ(got.stamp, want.stamp);
+      EXPECT_EQ(got.kind, want.kind);
+      EXPECT_EQ(got.options.forward_to, want.options.forward_to);
+      EXPECT_EQ(got.payload.data(), want.payload.data());
+      EXPECT_EQ(got.payload.size(), want.payload.size());
+    }
+    for (uint32_t m : {7u, 8u}) {
+      EXPECT_EQ(burst.newest_stamp(NodeId::member(MemberId{m})), single.newest_stamp(NodeId::member(MemberId{m})));
+    }
+  }
+  for (OpenResult r :
+       {OpenResult::ok, OpenResult::malformed, OpenResult::unknown_peer, OpenResult::bad_tag, OpenResult::replayed}) {
+    EXPECT_GT(seen[r], 20) << to_string(r) << ": hardly tested";
+  }
 }
 
 TEST(OuterTemplateV4, WritesWhatWriteOuterWrites) {

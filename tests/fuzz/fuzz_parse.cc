@@ -57,10 +57,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ParsedPacket p;
   ParseChecks checks{.l4_checksum = (choice & 1) != 0};
   ParseResult result = choice & 2 ? parse_ip(frame, p, checks) : parse_frame(frame, p, checks);
-  if (!(choice & 2)) {
-    ParsedPacket careful;
-    SC_ASSERT(result == parse_frame_carefully(frame, careful, checks) && p == careful);
-  }
+  ParsedPacket careful;
+  SC_ASSERT(result == (choice & 2 ? parse_ip_carefully : parse_frame_carefully)(frame, careful, checks));
+  SC_ASSERT(p == careful);
   if (p.l3_offset <= n) {
     if (auto arp = parse_arp(frame.subspan(p.l3_offset))) {
       uint8_t out[kNeighbourFrameMax];
