@@ -1,150 +1,183 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The whole packet path of one proxy on in-memory ports, measured: the real worker, cache and envelopes, all sessions
-// equally likely, so that caches help as little as they can.
-//
-//   build/bench/pipeline --sessions 1000000 --seconds 3 --json
-//   build/bench/pipeline --profile return --members 1000
-//   build/bench/pipeline --profile junk --table rte_hash
-//
-// A figure is the median over slices of some 2,000 packets, in TSC time: what disturbs single slices does not count.
-// `floor_ns` is the same port with a loop that only receives and sends, in the same run.
-#include <rte_cycles.h>
-#include <rte_ethdev.h>
-#include <rte_mbuf.h>
-#include <unistd.h>
-
+// equally likely, so that the machine's caches help as little as they can. One point of the matrix that
+// bench/run.py goes over.
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "base/siphash.h"
-#include "bench/pipeline_fleet.h"
-#include "bench/pipeline_port.h"
+#include "bench/pipeline_churn.h"
+#include "bench/pipeline_rig.h"
 #include "bench/pipeline_sources.h"
-#include "dataplane/worker/ports.h"
 
 namespace statecast::bench {
 namespace {
 
-constexpr unsigned kTurnsPerSlice = 64;
+using Json = nlohmann::ordered_json;
+
+constexpr unsigned kSampleEvery = 997;
+constexpr size_t kSampleMost = 4096;
 
 struct Options {
+  std::string profile = "forward", table = "lines";
   uint32_t sessions = 1'000'000, groups = 1, members = 1;
-  unsigned cores = 1;
-  double seconds = 2;
-  std::string profile = "forward", table = "default";
+  unsigned cores = 1, unknown_permille = 0;
+  double seconds = 2, inserts = 0, renewals = 0, revocations = 0;
   uint64_t seed = 1;
-  bool json = false;
+  bool huge_pages = false, json = false;
 };
 
-// Of the slices of one measurement.
-struct Figure {
-  double median = 0, best = 0;  // best: only a tenth was faster
-};
-
-// ns per packet of `turn`, which handles one burst and says how many packets that were.
-template <class Turn>
-Figure measure(double seconds, Turn turn) {
-  const double ns_per_cycle = 1e9 / double(rte_get_tsc_hz());
-  const uint64_t end = rte_get_tsc_cycles() + uint64_t(seconds * double(rte_get_tsc_hz()));
-  std::vector<double> slices;
-  slices.reserve(1 << 18);
-  for (uint64_t now = rte_get_tsc_cycles(); now < end;) {
-    uint64_t packets = 0;
-    for (unsigned t = 0; t < kTurnsPerSlice; ++t) packets += turn();
-    const uint64_t after = rte_get_tsc_cycles();
-    if (packets == 0) break;
-    slices.push_back(double(after - now) * ns_per_cycle / double(packets));
-    now = after;
-  }
-  if (slices.empty()) return {};
-  std::sort(slices.begin(), slices.end());
-  return {slices[slices.size() / 2], slices[slices.size() / 10]};
-}
-
-Figure measure_floor(MemoryPort& port, double seconds) {
-  return measure(seconds, [&] {
-    rte_mbuf* packets[kBurstMax];
-    uint16_t n = rte_eth_rx_burst(port.number(), 0, packets, kBurstMax);
-    uint16_t sent = rte_eth_tx_burst(port.number(), 0, packets, n);
-    if (sent < n) rte_pktmbuf_free_bulk(packets + sent, n - sent);
-    return n;
-  });
-}
-
-int run(const Options& o) {
-  EalSetup eal{.file_prefix = "statecast-bench" + std::to_string(getpid()), .memory_mb = 512};
-  eal.memory_mb += uint32_t(uint64_t(o.sessions) * (o.table == "rte_hash" ? 160 : 0) / 1'000'000);
-  eal.cores.clear();
-  for (unsigned c = 0; c < o.cores; ++c) eal.cores.push_back(c);
-  if (auto r = start_eal(eal); !r) return std::fprintf(stderr, "%s\n", r.error().message.c_str()), 1;
-  auto pool = create_pool(16'383, 1500);
-  if (!pool) return std::fprintf(stderr, "%s\n", pool.error().message.c_str()), 1;
-  auto port = MemoryPort::start(uint16_t(o.cores), *pool);
-  if (!port) return std::fprintf(stderr, "%s\n", port.error().message.c_str()), 1;
-  FleetOptions fo{.sessions = o.sessions, .groups = o.groups, .members = o.members, .workers = o.cores, .cache = {}};
-  auto fleet = Fleet::create(fo, (*port)->mac());
-  if (!fleet) return std::fprintf(stderr, "%s\n", fleet.error().message.c_str()), 1;
-  Fleet& f = **fleet;
-  f.fill(MonotonicClock::now());
-
-  Wakeup wakeup;
-  auto link = WorkerLink::create("bench", &wakeup, [](Bytes) { return false; });
-  if (!link) return std::fprintf(stderr, "%s\n", link.error().message.c_str()), 1;
-  WorkerSetup setup{.index = 0,
-                    .workers = o.cores,
-                    .ports = {{.port = (*port)->number(), .rx_queue = 0}},
-                    .board = &f.board(),
-                    .cache = &f.cache(),
-                    .peers = &f.peers(),
-                    .link = link->get(),
-                    .misses = {}};
-  auto worker = Worker::create(setup);
-  if (!worker) return std::fprintf(stderr, "%s\n", worker.error().message.c_str()), 1;
-
-  ClientFrames clients(f, (*port)->mac(), o.seed);
-  (*port)->set_source(0, &clients);
-  for (int i = 0; i < 1000; ++i) (*worker)->turn();
-  const Figure floor = measure_floor(**port, o.seconds / 4);
-  (*port)->set_sampling(0, 997, 4096);
-  const Figure all = measure(o.seconds, [&] {
-    (*worker)->turn();
-    return kBurstMax;
-  });
-
-  StageClock clock;
-  (*worker)->measure_stages(&clock);
-  uint64_t packets = 0;
-  measure(o.seconds / 4, [&] {
-    (*worker)->turn();
-    packets += kBurstMax;
-    return kBurstMax;
-  });
-  (*worker)->measure_stages(nullptr);
-  nlohmann::ordered_json stages;
-  for (size_t i = 0; i < size_t(Stage::count); ++i) {
-    stages[kStageNames[i]] = double(clock.cycles(Stage(i))) * 1e9 / double(rte_get_tsc_hz()) / double(packets);
-  }
-
-  uint64_t verified = 0, failed = 0;
-  for (const auto& frame : (*port)->take_sample(0)) ++(f.check(frame) ? verified : failed);
-  nlohmann::ordered_json report;
-  report["profile"] = o.profile;
-  report["sessions"] = o.sessions;
+void put_figure(Json& report, const Figure& all, const Figure& floor) {
   report["ns_per_packet"] = all.median;
   report["floor_ns"] = floor.median;
+  report["above_floor_ns"] = all.median - floor.median;
   report["best_ns_per_packet"] = all.best;
   report["best_floor_ns"] = floor.best;
   report["mpps"] = 1000 / all.median;
-  report["stages"] = stages;
+}
+
+void put_stages(Json& report, Rig& rig, double seconds) {
+  for (const auto& [name, ns] : rig.stages(seconds)) report["stages"][name] = ns;
+}
+
+// Opens a sample of what was sent.
+template <class Check>
+void put_sample(Json& report, Rig& rig, Check check) {
+  uint64_t verified = 0, failed = 0;
+  for (const auto& frame : rig.port().take_sample(0)) ++(check(frame) ? verified : failed);
   report["verified"] = verified;
   report["failed"] = failed;
+}
+
+void forward(Rig& rig, const Options& o, Json& report) {
+  ClientFrames clients(rig.fleet(), rig.port().mac(), o.seed,
+                       {.own = o.sessions, .unknown_permille = o.unknown_permille});
+  rig.port().set_source(0, &clients);
+  rig.run(o.seconds / 8);
+  const Figure floor = rig.floor(o.seconds / 4);
+  rig.port().set_sampling(0, kSampleEvery, kSampleMost);
+  const Figure all = rig.run(o.seconds)[0];
+  put_figure(report, all, floor);
+  put_sample(report, rig, [&](Bytes frame) { return rig.fleet().check(frame); });
+  put_stages(report, rig, o.seconds / 4);
+}
+
+void give_back(Rig& rig, const Options& o, Json& report) {
+  ReplyFrames replies(rig.fleet(), o.seed);
+  rig.port().set_source(0, &replies);
+  replies.refill(MonotonicClock::now());
+  const Figure floor = rig.floor(o.seconds / 4);
+  uint64_t next = 0;
+  rig.between = [&] {
+    if (rig.port().received(0) < next) return;
+    replies.refill(MonotonicClock::now());
+    next = rig.port().received(0) + 65'536 - 4096;
+  };
+  rig.port().set_sampling(0, kSampleEvery, kSampleMost);
+  const Figure all = rig.run(o.seconds)[0];
+  put_figure(report, all, floor);
+  put_sample(report, rig, [&](Bytes frame) { return rig.fleet().check_reply(frame); });
+  put_stages(report, rig, o.seconds / 4);
+}
+
+// Each kind of junk, beside what is forwarded.
+void junk(Rig& rig, const Options& o, Json& report) {
+  forward(rig, o, report);
+  const double forwarded = report["ns_per_packet"];
+  double worst = 0;
+  for (Junk kind : {Junk::malformed, Junk::filtered, Junk::forged, Junk::unknown}) {
+    JunkFrames frames(rig.fleet(), rig.port().mac(), kind, o.seed);
+    rig.port().set_source(0, &frames);
+    rig.run(o.seconds / 4);  // fills what can be filled: the miss table
+    const uint64_t sent = rig.port().sent(0);
+    const double ns = rig.run(o.seconds)[0].median;
+    report["junk"][kJunkNames[size_t(kind)]] = ns;
+    report["junk_sent"] = uint64_t(report.value("junk_sent", uint64_t(0))) + rig.port().sent(0) - sent;
+    worst = std::max(worst, ns);
+  }
+  report["worst_junk_to_forward"] = worst / forwarded;
+}
+
+// The same traffic without and with what the control thread does meanwhile.
+void churn(Rig& rig, const Options& o, Json& report) {
+  forward(rig, o, report);
+  const ChurnRates wanted = o.inserts + o.renewals + o.revocations > 0
+                                ? ChurnRates{o.inserts, o.renewals, o.revocations}
+                                : ChurnRates{1e6, 1e5, 0};
+  ClientFrames clients(rig.fleet(), rig.port().mac(), o.seed + 1,
+                       {.own = o.sessions, .unknown_permille = o.unknown_permille});
+  rig.port().set_source(0, &clients);
+  Churn writer(rig.fleet(), wanted, o.seed);
+  rig.meanwhile = [&] { writer.turn(); };
+  rig.port().set_sampling(0, kSampleEvery, kSampleMost);
+  const Figure with = rig.run(o.seconds)[0];
+  rig.meanwhile = nullptr;
+  const double t = writer.seconds();
+  report["churn_ns_per_packet"] = with.median;
+  report["churn_to_forward"] = with.median / double(report["ns_per_packet"]);
+  report["inserts_per_second"] = writer.done().inserts / t;
+  report["renewals_per_second"] = writer.done().renewals / t;
+  report["revocations_per_second"] = writer.done().revocations / t;
+  report["evicted"] = rig.fleet().cache().stats().evicted;
+  put_sample(report, rig, [&](Bytes frame) { return rig.fleet().check(frame); });
+}
+
+// One core, then all of them, a tenth of the packets on sessions that they share.
+void shared(Rig& rig, const Options& o, Json& report) {
+  const uint32_t common = o.sessions / 10, own = (o.sessions - common) / o.cores;
+  std::vector<std::unique_ptr<ClientFrames>> clients;
+  for (unsigned c = 0; c < o.cores; ++c) {
+    clients.push_back(std::make_unique<ClientFrames>(
+        rig.fleet(), rig.port().mac(), o.seed + c,
+        Draw{.first = common + c * own, .own = own, .shared = common, .shared_permille = 100}));
+    rig.port().set_source(static_cast<uint16_t>(c), clients.back().get());
+  }
+  const Figure floor = rig.floor(o.seconds / 4);
+  const Figure one = rig.run(o.seconds)[0];
+  put_figure(report, one, floor);
+  rig.port().set_sampling(0, kSampleEvery, kSampleMost);
+  double mpps = 0;
+  for (const Figure& f : rig.run(o.seconds, o.cores)) mpps += 1000 / f.median;
+  report["cores_mpps"] = mpps;
+  report["cores_to_one"] = mpps * one.median / 1000;
+  put_sample(report, rig, [&](Bytes frame) { return rig.fleet().check(frame); });
+}
+
+int run(Options o) {
+  if (o.profile == "shared" && o.cores < 2) o.cores = 2;
+  RigOptions options{.fleet = {.sessions = o.sessions,
+                               .room = o.profile == "churn" ? o.sessions / 4 : 0,
+                               .groups = o.groups,
+                               .members = o.members,
+                               .workers = o.cores,
+                               .cache = {}},
+                     .huge_pages = o.huge_pages};
+  options.fleet.cache.table = o.table == "rte_hash" ? SessionTable::rte_hash : SessionTable::lines;
+  auto made = Rig::create(options);
+  if (!made) {
+    std::fprintf(stderr, "pipeline: %s\n", made.error().message.c_str());
+    return 1;
+  }
+  Rig& rig = **made;
+  rig.fleet().fill(MonotonicClock::now());
+
+  Json report{{"profile", o.profile}, {"table", o.table},           {"sessions", o.sessions},
+              {"groups", o.groups},   {"members", o.members},       {"cores", o.cores},
+              {"seed", o.seed},       {"huge_pages", o.huge_pages}, {"unknown_permille", o.unknown_permille}};
+  if (o.profile == "forward") forward(rig, o, report);
+  if (o.profile == "return") give_back(rig, o, report);
+  if (o.profile == "junk") junk(rig, o, report);
+  if (o.profile == "churn") churn(rig, o, report);
+  if (o.profile == "shared") shared(rig, o, report);
+  report["bytes_per_session"] =
+      double(rig.fleet().cache().memory_bytes()) / double(rig.fleet().cache().stats().entries);
   for (size_t c = 0; c < kCounterCount; ++c) {
-    if (uint64_t v = (*worker)->counters().get(Counter(c))) report["counters"][counter_name(Counter(c))] = v;
+    uint64_t sum = 0;
+    for (unsigned w = 0; w < o.cores; ++w) sum += rig.worker(w).counters().get(Counter(c));
+    if (sum != 0) report["counters"][counter_name(Counter(c))] = sum;
   }
   std::printf("%s\n", report.dump(o.json ? -1 : 2).c_str());
+  const uint64_t failed = report["failed"], verified = report["verified"];
   return failed != 0 || verified == 0;
 }
 
@@ -152,13 +185,36 @@ int run(const Options& o) {
 }  // namespace statecast::bench
 
 int main(int argc, char** argv) {
-  statecast::bench::Options o;
-  CLI::App app("Measures the packet path on in-memory ports.");
-  app.add_option("--sessions", o.sessions, "live sessions, all equally likely");
-  app.add_option("--groups", o.groups);
-  app.add_option("--members", o.members);
-  app.add_option("--seconds", o.seconds);
-  app.add_flag("--json", o.json);
+  using namespace statecast::bench;
+  Options o;
+  CLI::App app(
+      "Measures the packet path of one proxy on an in-memory port: 64-byte frames, sessions uniformly at random.\n"
+      "Prints one JSON object. `floor_ns` is the port alone, in the same run. Exits non-zero when a packet of the "
+      "sample\n"
+      "did not verify.\n\n"
+      "  build/bench/pipeline --sessions 10000000 --seconds 3 --json\n"
+      "  build/bench/pipeline --profile junk --table rte_hash\n"
+      "  build/bench/pipeline --profile churn --sessions 1000000 --inserts 1000000");
+  app.add_option("--profile", o.profile, "forward | return | junk | churn | shared")
+      ->check(CLI::IsMember({"forward", "return", "junk", "churn", "shared"}))
+      ->capture_default_str();
+  app.add_option("--table", o.table, "session table: lines | rte_hash")
+      ->check(CLI::IsMember({"lines", "rte_hash"}))
+      ->capture_default_str();
+  app.add_option("--sessions", o.sessions, "live sessions")->check(CLI::Range(100u, 1u << 30))->capture_default_str();
+  app.add_option("--groups", o.groups, "groups")->check(CLI::Range(1u, 100'000u))->capture_default_str();
+  app.add_option("--members", o.members, "members in all")->check(CLI::Range(1u, 200'000u))->capture_default_str();
+  app.add_option("--cores", o.cores, "workers (profile shared)")->check(CLI::Range(1u, 64u))->capture_default_str();
+  app.add_option("--unknown", o.unknown_permille, "of 1,000 packets, how many of unknown sessions")
+      ->check(CLI::Range(0u, 1000u))
+      ->capture_default_str();
+  app.add_option("--inserts", o.inserts, "new sessions per second (profile churn)");
+  app.add_option("--renewals", o.renewals, "renewals per second (profile churn)");
+  app.add_option("--revocations", o.revocations, "revocations per second (profile churn)");
+  app.add_option("--seconds", o.seconds, "of each measurement")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--seed", o.seed, "of the order of sessions")->capture_default_str();
+  app.add_flag("--huge-pages", o.huge_pages, "packet buffers and rte_hash on reserved huge pages");
+  app.add_flag("--json", o.json, "on one line");
   CLI11_PARSE(app, argc, argv);
-  return statecast::bench::run(o);
+  return run(o);
 }

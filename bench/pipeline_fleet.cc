@@ -40,7 +40,7 @@ FleetSecret fleet_secret() {
 Result<std::unique_ptr<Fleet>> Fleet::create(const FleetOptions& options, const MacAddress& port_mac) {
   const Instant now = MonotonicClock::now();
   SessionCacheOptions c = options.cache;
-  c.sessions = options.room ? options.room : options.sessions;
+  c.sessions = options.sessions + options.room;
   c.readers = options.workers;
   c.zero = now;
   auto cache = SessionCache::create(c);
@@ -187,6 +187,13 @@ bool Fleet::check(Bytes frame) {
   if (n >= options_.sessions) return false;
   const Session s = session(n);
   return s.member.value == m && e.group.value == s.group + 1 && number(&e.payload[16]) == kFirstGroup + s.group;
+}
+
+bool Fleet::check_reply(Bytes frame) const {
+  if (frame.size() != 14 + 46 || std::memcmp(frame.data(), kGatewayMac.raw.data(), 6) != 0) return false;
+  const uint32_t n = number(&frame[30]) - kFirstClient;
+  return n < options_.sessions && number(&frame[26]) == kFirstGroup + session(n).group &&
+         internet_checksum(frame.subspan(14, 20)) == 0;
 }
 
 size_t Fleet::reply(uint32_t n, Instant now, MutableBytes frame) {

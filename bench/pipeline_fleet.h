@@ -23,7 +23,7 @@ namespace statecast::bench {
 
 struct FleetOptions {
   uint32_t sessions = 1'000'000;
-  uint32_t room = 0;  // sessions that the cache has room for; 0: as many as there are
+  uint32_t room = 0;  // how many sessions more than these the cache has room for
   uint32_t groups = 1, members = 1;
   unsigned workers = 1;
   SessionCacheOptions cache;  // sessions, readers and zero are set here
@@ -36,6 +36,7 @@ struct Session {
 };
 
 inline constexpr uint16_t kClientPort = 40'000, kServerPort = 443;
+inline constexpr uint32_t kUnknownSessions = 96u << 24;  // numbers from here on are never in the cache
 inline constexpr uint32_t kFirstClient = 16u << 24, kFirstGroup = 198u << 24 | 18u << 16;
 
 class Fleet {
@@ -46,11 +47,13 @@ class Fleet {
   Session session(uint32_t n) const;
   void keys(const uint32_t n[], size_t count, SessionKey out[]) const;  // count <= 64
   CacheEntry lease(uint32_t n, Instant now) const;
-  void fill(Instant now);  // puts every session; SC_ASSERTs that each is taken
+  void fill(Instant now);  // puts every session that there is room for
 
   // A frame that the proxy sent to a member: opened with that member's keys, and compared with its session. False: not
   // what should have been sent.
   bool check(Bytes frame);
+  // The same of what it sent to a client.
+  bool check_reply(Bytes frame) const;
   // A member's answer in its session, sealed, as the frame that the proxy receives. Returns its length.
   size_t reply(uint32_t n, Instant now, MutableBytes frame);
 

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "bench/pipeline_rig.h"
+
+#include <rte_cycles.h>
+#include <rte_eal.h>
+#include <rte_ethdev.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.h"
+#include "dataplane/worker/ports.h"
+
+namespace statecast::bench {
+
+namespace {
+
+constexpr unsigned kTurnsPerSlice = 64;
+constexpr uint32_t kPackets = 32'767;
+
+double nanoseconds(uint64_t cycles) {
+  return double(cycles) * 1e9 / double(rte_get_tsc_hz());
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Rig>> Rig::create(const RigOptions& options) {
+  const FleetOptions& f = options.fleet;
+  EalSetup eal{.file_prefix = "statecast-bench" + std::to_string(getpid()),
+               .huge_pages = options.huge_pages,
+               .memory_mb = 256,
+               .cores = {}};
+  // The reference table lies in DPDK's memory; the other one brings its own.
+  if (f.cache.table == SessionTable::rte_hash) {
+    eal.memory_mb += static_cast<uint32_t>((uint64_t(f.sessions) + f.room) * 160 / 1'000'000);
+  }
+  for (unsigned c = 0; c < f.workers; ++c) eal.cores.push_back(c);
+  if (auto r = start_eal(eal); !r) return fail(r.error());
+  auto pool = create_pool(kPackets, 1500);
+  if (!pool) return fail(pool.error());
+
+  std::unique_ptr<Rig> rig(new Rig);
+  auto port = MemoryPort::start(static_cast<uint16_t>(f.workers), *pool);
+  if (!port) return fail(port.error());
+  rig->port_ = std::move(*port);
+  auto fleet = Fleet::create(f, rig->port_->mac());
+  if (!fleet) return fail(fleet.error());
+  rig->fleet_ = std::move(*fleet);
+  for (unsigned i = 0; i < f.workers; ++i) {
+    auto link = WorkerLink::create("bench" + std::to_string(i), &rig->wakeup_, [](Bytes) { return false; });
+    if (!link) return fail(link.error());
+    rig->links_.push_back(std::move(*link));
+    WorkerSetup setup{.index = i,
+                      .workers = f.workers,
+                      .ports = {{.port = rig->port_->number(), .rx_queue = int(i), .tx_queue = uint16_t(i)}},
+                      .board = &rig->fleet_->board(),
+                      .cache = &rig->fleet_->cache(),
+                      .peers = &rig->fleet_->peers(),
+                      .link = rig->links_[i].get(),
+                      .misses = {}};
+    auto worker = Worker::create(setup);
+    if (!worker) return fail(worker.error());
+    rig->workers_.push_back(std::move(*worker));
+  }
+  return rig;
+}
+
+Rig::~Rig() {
+  workers_.clear();
+  links_.clear();
+}
+
+Figure Rig::measure(double seconds, unsigned (*turn)(Rig&, unsigned), unsigned i) {
+  const uint64_t end = rte_get_tsc_cycles() + uint64_t(seconds * double(rte_get_tsc_hz()));
+  std::vector<double> slices;
+  slices.reserve(1 << 18);
+  do {
+    between();
+    uint64_t packets = 0;
+    const uint64_t before = rte_get_tsc_cycles();
+    for (unsigned t = 0; t < kTurnsPerSlice; ++t) packets += turn(*this, i);
+    const uint64_t cycles = rte_get_tsc_cycles() - before;
+    SC_ASSERT(packets != 0);
+    slices.push_back(nanoseconds(cycles) / double(packets));
+    // What the worker asks its control thread: nobody is there to answer, but the mailbox stays empty.
+    Note notes[64];
+    for (size_t n; (n = links_[i]->take(notes, std::size(notes))) != 0;) {
+      for (size_t k = 0; k < n; ++k) links_[i]->release(notes[k]);
+    }
+  } while (rte_get_tsc_cycles() < end);
+  std::sort(slices.begin(), slices.end());
+  return {slices[slices.size() / 2], slices[slices.size() / 10]};
+}
+
+std::vector<Figure> Rig::run(double seconds, unsigned cores) {
+  struct Task {
+    Rig* rig;
+    unsigned i;
+    double seconds;
+    Figure result;
+  };
+  std::vector<Task> tasks;
+  for (unsigned i = 0; i < cores; ++i) tasks.push_back({this, i, seconds, {}});
+  for (Task& t : tasks) {
+    auto body = [](void* task) {
+      Task& me = *static_cast<Task*>(task);
+      auto turn = [](Rig& rig, unsigned w) {
+        rig.workers_[w]->turn();
+        return kBurstMax;
+      };
+      me.result = me.rig->measure(me.seconds, turn, me.i);
+      return 0;
+    };
+    SC_ASSERT(rte_eal_remote_launch(body, &t, t.i + 1) == 0);
+  }
+  while (meanwhile && rte_eal_get_lcore_state(1) == RUNNING) meanwhile();
+  rte_eal_mp_wait_lcore();
+  std::vector<Figure> figures;
+  for (const Task& t : tasks) figures.push_back(t.result);
+  return figures;
+}
+
+Figure Rig::floor(double seconds) {
+  auto turn = [](Rig& rig, unsigned) -> unsigned {
+    rte_mbuf* packets[kBurstMax];
+    uint16_t n = rte_eth_rx_burst(rig.port_->number(), 0, packets, kBurstMax);
+    uint16_t sent = rte_eth_tx_burst(rig.port_->number(), 0, packets, n);
+    if (sent < n) rte_pktmbuf_free_bulk(packets + sent, n - sent);
+    return n;
+  };
+  return measure(seconds, turn, 0);
+}
+
+std::vector<std::pair<std::string, double>> Rig::stages(double seconds) {
+  constexpr size_t kStages = size_t(Stage::count);
+  StageClock clock;
+  std::array<std::vector<double>, kStages> slices;
+  std::array<uint64_t, kStages> before{};
+  workers_[0]->measure_stages(&clock);
+  auto others = between;
+  between = [&] {
+    others();
+    for (size_t i = 0; i < kStages; ++i) {
+      const uint64_t cycles = clock.cycles(Stage(i));
+      if (cycles != before[i]) slices[i].push_back(nanoseconds(cycles - before[i]) / (kTurnsPerSlice * kBurstMax));
+      before[i] = cycles;
+    }
+  };
+  run(seconds);
+  between = others;
+  workers_[0]->measure_stages(nullptr);
+  std::vector<std::pair<std::string, double>> out;
+  for (size_t i = 0; i < kStages; ++i) {
+    std::sort(slices[i].begin(), slices[i].end());
+    out.emplace_back(kStageNames[i], slices[i].empty() ? 0 : slices[i][slices[i].size() / 2]);
+  }
+  return out;
+}
+
+}  // namespace statecast::bench
