@@ -109,6 +109,10 @@ class SessionLedger final : public SessionCache::State {
   }
 
  private:
+  // One thread counts, others read: no locked instruction, which would hold back the loads behind it.
+  static void count(std::atomic<uint64_t>& of, int64_t by) {
+    of.store(of.load(std::memory_order_relaxed) + uint64_t(by), std::memory_order_relaxed);
+  }
   int64_t tick(Instant t) const { return tick_of(t, options_.zero); }
   bool is_stale(int64_t now_tick) const {
     const int64_t since = now_tick - swept_.load(std::memory_order_relaxed);

@@ -19,7 +19,7 @@ void SessionLedger<Table>::enter(uint32_t slot) {
     negative_.store(negatives_.size(), std::memory_order_relaxed);
   } else {
     if (destinations_.group(destination(slot)).entries++ == 0) ++groups_;
-    entries_.fetch_add(1, std::memory_order_relaxed);
+    count(entries_, 1);
   }
 }
 
@@ -33,7 +33,7 @@ void SessionLedger<Table>::leave(uint32_t slot) {
     negative_.store(negatives_.size(), std::memory_order_relaxed);
   } else {
     if (--destinations_.group(destination(slot)).entries == 0) --groups_;
-    entries_.fetch_sub(1, std::memory_order_relaxed);
+    count(entries_, -1);
   }
 }
 
@@ -135,7 +135,7 @@ template <class Table>
 bool SessionLedger<Table>::evict(const Victim& victim) {
   if (victim.slot < 0) return false;
   erase(uint32_t(victim.slot));
-  evicted_.fetch_add(1, std::memory_order_relaxed);
+  count(evicted_, 1);
   return true;
 }
 

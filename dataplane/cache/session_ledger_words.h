@@ -184,6 +184,11 @@ bool SessionLedger<Table>::put(const SessionKey& key, const CacheEntry& e, Insta
   int64_t ends = ends_of(to, to == WordTarget::drop ? std::max(e.ends, now) : e.ends);
   if (!named || ends_tick(to, ends) <= now_tick) return false;
 
+  uint32_t near[kCandidatesMax];
+  if (table_.candidates(key, near) != 0) {  // the cold part is loaded while the table is searched
+    __builtin_prefetch(&cold_[near[0]], 1);
+    __builtin_prefetch(&cold_[near[3]], 1);
+  }
   int64_t slot = table_.find(key);
   Version version = e.version;
   if (slot >= 0) {
@@ -201,7 +206,7 @@ bool SessionLedger<Table>::put(const SessionKey& key, const CacheEntry& e, Insta
     const Space to_space = to == WordTarget::negative ? Space::negative : Space::session;
     if (space(at) != to_space && !make_room(to_space, now_tick)) {
       erase(at);  // what stands there is superseded all the same
-      insert_failed_.fetch_add(1, std::memory_order_relaxed);
+      count(insert_failed_, 1);
       return false;
     }
     leave(at);
@@ -209,7 +214,7 @@ bool SessionLedger<Table>::put(const SessionKey& key, const CacheEntry& e, Insta
     slot = insert(key, to == WordTarget::negative ? Space::negative : Space::session, now_tick);
   }
   if (slot < 0) {
-    insert_failed_.fetch_add(1, std::memory_order_relaxed);
+    count(insert_failed_, 1);
     return false;
   }
   write(uint32_t(slot), *named, ends, e.bytes, e.removed, version, now_tick);

@@ -62,6 +62,21 @@ struct Spender {
   uint64_t decide(uint64_t w, uint32_t marks, uint32_t bytes, CacheHit& out) const {
     const uint32_t d = destinations[word_destination(w)].load(std::memory_order_relaxed);
     const int32_t ahead = ticks_ahead(w, tick);
+    const uint64_t left = word_bytes(w);
+    if (destination_target(d) != WordTarget::member || stale || ahead <= 0 || bytes > left || left == 0) [[unlikely]] {
+      return decide_rare(w, d, ahead, marks, bytes, out);
+    }
+    out.verdict = CacheVerdict::forward;
+    out.member = destination_member(d);
+    out.ask_again = asks(w, ahead, marks, bytes, left - bytes);
+    return (w - bytes) | (out.ask_again ? kAskedFlag : 0);
+  }
+  bool asks(uint64_t w, int32_t ahead, uint32_t marks, uint32_t bytes, uint64_t then) const {
+    const bool low = !(w & kUnlimitedFlag) & marks_ask_for_bytes(marks, then);
+    return !(w & kAskedFlag) & (bytes != 0) & (low | (ahead <= marks_ticks(marks)));
+  }
+  [[gnu::noinline]] uint64_t decide_rare(uint64_t w, uint32_t d, int32_t ahead, uint32_t marks, uint32_t bytes,
+                                         CacheHit& out) const {
     const WordTarget target = destination_target(d);
     const uint64_t left = word_bytes(w);
     uint64_t next = (w & ~kWordBytesMax) | ((left - bytes) & kWordBytesMax);
@@ -72,7 +87,7 @@ struct Spender {
       return w;
     }
     switch (target) {
-      case WordTarget::member: [[likely]];
+      case WordTarget::member:
       case WordTarget::stateless: break;
       case WordTarget::drop:  // counted all the same: what is still attacked keeps its place
         out.verdict = CacheVerdict::drop;
@@ -83,18 +98,13 @@ struct Spender {
       case WordTarget::floor: return w;
     }
     out.verdict = target == WordTarget::stateless ? CacheVerdict::stateless : CacheVerdict::forward;
-    const bool bounded = !(w & kUnlimitedFlag);
-    if (bounded && (bytes > left || left == 0)) {
+    if (!(w & kUnlimitedFlag) && (bytes > left || left == 0)) {
       out.verdict = CacheVerdict::spent;
       next = w;
     }
-    if (bytes != 0 && !(w & kAskedFlag)) {
-      const uint64_t then = out.verdict == CacheVerdict::spent ? 0 : word_bytes(next);
-      out.ask_again = ahead <= marks_ticks(marks) || (bounded && marks_ask_for_bytes(marks, then));
-      if (out.ask_again) next |= kAskedFlag;
-    }
+    out.ask_again = asks(w, ahead, marks, bytes, out.verdict == CacheVerdict::spent ? 0 : word_bytes(next));
     out.member = destination_member(d);
-    return next;
+    return next | (out.ask_again ? kAskedFlag : 0);
   }
 };
 

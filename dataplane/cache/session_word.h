@@ -115,7 +115,7 @@ constexpr int64_t marks_ticks(uint32_t marks) {
 }
 constexpr bool marks_ask_for_bytes(uint32_t marks, uint64_t left) {
   const uint32_t code = marks % kTimeMarkUnit;
-  return code != 0 && left <= from_small_float<kBytesDigits>(code - 1);
+  return (code != 0) & (left <= from_small_float<kBytesDigits>(code - (code != 0)));
 }
 
 static_assert(bytes_mark(kWordBytesMax / 2) < kTimeMarkUnit);
