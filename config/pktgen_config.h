@@ -67,7 +67,7 @@ struct PktgenStreamConfig {
   double zipf = 1.0;
   Prefix clients;                      // default depends on the destination's family
   std::vector<Endpoint> destinations;  // a session has one of them, by its number
-  std::vector<FrameSizeConfig> sizes = {{}};
+  std::vector<FrameSizeConfig> sizes = std::vector<FrameSizeConfig>(1);
   std::string capture;  // sizes as in this pcap file
   RateConfig rate;
   RateConfig ramp_from;  // with ramp_time

@@ -16,7 +16,11 @@ namespace {
 std::vector<uint64_t> drawn(Popularity p, uint64_t seed, size_t n) {
   Rng rng(seed);
   std::vector<uint64_t> counts(p.sessions());
-  for (size_t i = 0; i < n; ++i) counts.at(p.draw(rng))++;
+  std::vector<uint32_t> burst(100);
+  for (size_t i = 0; i < n; i += burst.size()) {
+    p.draw(rng, burst);
+    for (uint32_t s : burst) counts.at(s)++;
+  }
   return counts;
 }
 
@@ -47,8 +51,8 @@ TEST(Popularity, UniformIsUniformAndSequentialInTurn) {
   for (uint64_t c : counts) expect_share(c, 0.01, kDraws, "uniform");
   Rng rng(1);
   auto p = Popularity::sequential(3, 2);
-  std::vector<uint32_t> got;
-  for (int i = 0; i < 5; ++i) got.push_back(p.draw(rng));
+  std::vector<uint32_t> got(5);
+  p.draw(rng, got);
   EXPECT_EQ(got, (std::vector<uint32_t>{2, 0, 1, 2, 0}));
 }
 
@@ -56,7 +60,10 @@ TEST(Popularity, CopiesDrawFromTheSameTable) {
   auto p = Popularity::zipf(1'000, 1);
   Popularity copy = p;
   Rng a(5), b(5);
-  for (int i = 0; i < 1'000; ++i) ASSERT_EQ(p.draw(a), copy.draw(b));
+  std::vector<uint32_t> whole(1'000), parts(1'000);
+  p.draw(a, whole);
+  for (size_t at = 0; at < parts.size(); at += 40) copy.draw(b, std::span(parts).subspan(at, 40));
+  EXPECT_EQ(whole, parts) << "however many are drawn at a time";
 }
 
 TEST(Pacer, SendsWhatTheRateSays) {

@@ -322,13 +322,15 @@ void Generator::send_stream(Stream& s, uint64_t now) {
   uint64_t bytes = 0;
   const uint16_t* lengths = s.plan.lengths.data();
   size_t lengths_count = s.plan.lengths.size(), template_count = s.templates.size();
+  uint32_t sessions[kBurst];
+  if (good) s.popularity.draw(s.rng, {sessions, n});
   for (unsigned i = 0; i < n; ++i) {
     auto* frame = rte_pktmbuf_mtod(burst[i], uint8_t*);
     uint16_t length = lengths[s.next_length];
     if (++s.next_length == lengths_count) s.next_length = 0;
     mark.sequence = s.sequence++;
     if (good) {
-      mark.session = s.popularity.draw(s.rng);
+      mark.session = sessions[i];
       const FrameTemplate& t = s.templates[template_count == 1 ? 0 : mark.session % template_count];
       t.fill(frame, mark.session, length, mark, nonce_);
     } else {
