@@ -33,7 +33,7 @@ class HugeArray {
   [[nodiscard]] bool allocate(size_t n) {
     const size_t length = (n * sizeof(T) + kPage - 1) / kPage * kPage;
     mapped_ = length + kPage;  // to have a whole page's alignment within
-    void* at = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* at = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) return false;
     base_ = at;
     const uintptr_t aligned = (reinterpret_cast<uintptr_t>(at) + kPage - 1) / kPage * kPage;

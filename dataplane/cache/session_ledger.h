@@ -151,7 +151,7 @@ class SessionLedger final : public SessionCache::State {
   bool consider(uint32_t slot, int64_t now_tick, Victim& victim);
   bool evict(const Victim& victim);
   bool evict_session(int64_t now_tick);
-  bool evict_near(const SessionKey& key, int64_t now_tick);
+  bool evict_near(const SessionKey& key, Space space, int64_t now_tick);
   void evict_negative();
 
   // Words.

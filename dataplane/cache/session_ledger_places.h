@@ -52,7 +52,7 @@ int64_t SessionLedger<Table>::insert(const SessionKey& key, Space space, int64_t
   table_.reclaim();
   if (!make_room(space, now_tick)) return -1;
   int64_t slot = place(key, now_tick);
-  if (slot < 0 && evict_near(key, now_tick)) slot = place(key, now_tick);
+  if (slot < 0 && evict_near(key, space, now_tick)) slot = place(key, now_tick);
   if (slot < 0) return -1;
   // The first entry after an empty time: nothing older is there to be swept.
   if (entries_.load(std::memory_order_relaxed) + negatives_.size() == 0) {
@@ -155,9 +155,9 @@ bool SessionLedger<Table>::evict_session(int64_t now_tick) {
   return evict(victim);
 }
 
-// The same among those that keep the key from its place.
+// The same among those that keep the key from its place. A negative entry displaces negative ones alone.
 template <class Table>
-bool SessionLedger<Table>::evict_near(const SessionKey& key, int64_t now_tick) {
+bool SessionLedger<Table>::evict_near(const SessionKey& key, Space for_space, int64_t now_tick) {
   uint32_t slots[kCandidatesMax];
   Victim victim;
   for (unsigned i = 0, n = table_.candidates(key, slots); i < n; ++i) {
@@ -165,7 +165,7 @@ bool SessionLedger<Table>::evict_near(const SessionKey& key, int64_t now_tick) {
       victim.slot = slots[i];
       break;
     }
-    if (consider(slots[i], now_tick, victim)) break;
+    if (for_space == Space::session && consider(slots[i], now_tick, victim)) break;
   }
   return evict(victim);
 }

@@ -3,6 +3,12 @@
 // live. Over both tables; for the lines at a load at which inserts have to move others, too.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "dataplane/cache/line_table.h"
 #include "dataplane/cache/session_cache.h"
 
 namespace statecast {
@@ -119,6 +125,64 @@ TEST_P(SessionCacheReplacement, AnAttackedGroupDoesNotPushOutAnothers) {
 
 INSTANTIATE_TEST_SUITE_P(Sizes, SessionCacheReplacement, testing::ValuesIn(kSizes),
                          [](const auto& i) { return i.param.name; });
+
+// Nine keys of the same two lines: only eight have a place, however empty the rest of the table is.
+class SessionCacheNoPath : public testing::Test {
+ protected:
+  static constexpr size_t kKeys = kCandidatesMax + 1;
+
+  void SetUp() override {
+    cache_ = std::move(*SessionCache::create({.sessions = 1000, .negative = 1000, .zero = kStart}));
+    LineTable lines;
+    ASSERT_TRUE(lines.create({.sessions = 1000, .negative = 1000}));
+    std::mt19937_64 rng(3);
+    const uint64_t low = rng();
+    uint32_t want[kCandidatesMax], slots[kCandidatesMax];
+    keys_.push_back({rng(), low});
+    lines.candidates(keys_[0], want);
+    while (keys_.size() < kKeys) {
+      const SessionKey k{rng(), low};
+      lines.candidates(k, slots);
+      if (std::equal(slots, slots + kCandidatesMax, want)) keys_.push_back(k);
+    }
+  }
+  bool put(size_t i, CacheTarget target) {
+    return cache_->put(
+        keys_[i], {.target = target, .member = {7}, .group = {10}, .version = {1, 1, 1}, .ends = kStart + 60s}, kStart);
+  }
+  bool has(size_t i) { return cache_->find(keys_[i], kStart).has_value(); }
+
+  std::unique_ptr<SessionCache> cache_;
+  std::vector<SessionKey> keys_;
+};
+
+TEST_F(SessionCacheNoPath, TheLowestRateAmongThemGoes) {
+  for (size_t i = 0; i + 1 < kKeys; ++i) {
+    ASSERT_TRUE(put(i, CacheTarget::member));
+    const uint32_t bytes = i == 5 ? 100 : 1000;
+    CacheHit hit;
+    cache_->lookup(&keys_[i], &bytes, 1, kStart, &hit);
+  }
+  EXPECT_FALSE(put(kKeys - 1, CacheTarget::negative)) << "nothing live makes room for what is known to be unknown";
+  for (size_t i = 0; i + 1 < kKeys; ++i) EXPECT_TRUE(has(i));
+  EXPECT_TRUE(put(kKeys - 1, CacheTarget::member));
+  for (size_t i = 0; i < kKeys; ++i) EXPECT_EQ(has(i), i != 5) << i;
+  EXPECT_EQ(cache_->stats().evicted, 1u);
+}
+
+TEST_F(SessionCacheNoPath, ANegativeOneGoesBeforeThem) {
+  for (size_t i = 0; i + 1 < kKeys; ++i) ASSERT_TRUE(put(i, i == 6 ? CacheTarget::negative : CacheTarget::member));
+  EXPECT_TRUE(put(kKeys - 1, CacheTarget::member));
+  for (size_t i = 0; i < kKeys; ++i) EXPECT_EQ(has(i), i != 6) << i;
+  EXPECT_EQ(cache_->stats().negative, 0u);
+}
+
+TEST_F(SessionCacheNoPath, NoTombstoneGoes) {
+  for (size_t i = 0; i + 1 < kKeys; ++i) ASSERT_TRUE(put(i, CacheTarget::drop));
+  EXPECT_FALSE(put(kKeys - 1, CacheTarget::member));
+  EXPECT_EQ(cache_->stats().insert_failed, 1u);
+  for (size_t i = 0; i + 1 < kKeys; ++i) EXPECT_TRUE(has(i));
+}
 
 }  // namespace
 }  // namespace statecast
