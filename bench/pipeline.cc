@@ -2,6 +2,8 @@
 // The whole packet path of one proxy on in-memory ports, measured: the real worker, cache and envelopes, all sessions
 // equally likely, so that the machine's caches help as little as they can. One point of the matrix that
 // bench/run.py goes over.
+#include <rte_cycles.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -22,7 +24,8 @@ struct Options {
   std::string profile = "forward", table = "lines";
   uint32_t sessions = 1'000'000, groups = 1, members = 1;
   unsigned cores = 1, unknown_permille = 0;
-  double seconds = 2, inserts = 0, renewals = 0, revocations = 0;
+  unsigned repeat = 1;
+  double seconds = 2, load = 0.5, inserts = 0, renewals = 0, revocations = 0;
   uint64_t seed = 1;
   bool huge_pages = false, json = false;
 };
@@ -143,6 +146,54 @@ void shared(Rig& rig, const Options& o, Json& report) {
   put_sample(report, rig, [&](Bytes frame) { return rig.fleet().check(frame); });
 }
 
+// The proxy's own delay, from a frame's arrival to its departure, at a share of the highest rate measured.
+void delay(Rig& rig, const Options& o, Json& report) {
+  ClientFrames clients(rig.fleet(), rig.port().mac(), o.seed, {.own = o.sessions});
+  rig.port().set_source(0, &clients);
+  rig.run(o.seconds / 8);
+  const Figure floor = rig.floor(o.seconds / 4), all = rig.run(o.seconds / 4)[0];
+  put_figure(report, all, floor);
+  const double cycles_per_us = double(rte_get_tsc_hz()) / 1e6;
+  PacedFrames paced(clients, all.median / 1000 * cycles_per_us / o.load);
+  auto delays = std::make_unique<Histogram>();
+  rig.port().set_source(0, &paced);
+  rig.port().set_sampling(0, kSampleEvery, kSampleMost);
+  rig.port().set_delays(0, delays.get());
+  paced.start();
+  const uint64_t preempted = rig.poll(o.seconds);
+  rig.port().set_delays(0, nullptr);
+  auto us = [&](uint64_t cycles) { return double(cycles) / cycles_per_us; };
+  report["load"] = o.load;
+  report["delay_us"] = {{"p50", us(delays->percentile(50))},
+                        {"p99", us(delays->percentile(99))},
+                        {"p99_9", us(delays->percentile(99.9))},
+                        {"max", us(delays->max())}};
+  report["delay_packets"] = delays->count();
+  report["preempted"] = preempted;  // the core was another process's so many times
+  put_sample(report, rig, [&](Bytes frame) { return rig.fleet().check(frame); });
+}
+
+Json measure_once(Rig& rig, const Options& o) {
+  Json report{{"profile", o.profile}, {"table", o.table},           {"sessions", o.sessions},
+              {"groups", o.groups},   {"members", o.members},       {"cores", o.cores},
+              {"seed", o.seed},       {"huge_pages", o.huge_pages}, {"unknown_permille", o.unknown_permille}};
+  if (o.profile == "forward") forward(rig, o, report);
+  if (o.profile == "return") give_back(rig, o, report);
+  if (o.profile == "junk") junk(rig, o, report);
+  if (o.profile == "churn") churn(rig, o, report);
+  if (o.profile == "shared") shared(rig, o, report);
+  if (o.profile == "delay") delay(rig, o, report);
+  rig.between = [] {};
+  report["bytes_per_session"] =
+      double(rig.fleet().cache().memory_bytes()) / double(rig.fleet().cache().stats().entries);
+  for (size_t c = 0; c < kCounterCount; ++c) {
+    uint64_t sum = 0;
+    for (unsigned w = 0; w < o.cores; ++w) sum += rig.worker(w).counters().get(Counter(c));
+    if (sum != 0) report["counters"][counter_name(Counter(c))] = sum;
+  }
+  return report;
+}
+
 int run(Options o) {
   if (o.profile == "shared" && o.cores < 2) o.cores = 2;
   RigOptions options{.fleet = {.sessions = o.sessions,
@@ -161,24 +212,14 @@ int run(Options o) {
   Rig& rig = **made;
   rig.fleet().fill(MonotonicClock::now());
 
-  Json report{{"profile", o.profile}, {"table", o.table},           {"sessions", o.sessions},
-              {"groups", o.groups},   {"members", o.members},       {"cores", o.cores},
-              {"seed", o.seed},       {"huge_pages", o.huge_pages}, {"unknown_permille", o.unknown_permille}};
-  if (o.profile == "forward") forward(rig, o, report);
-  if (o.profile == "return") give_back(rig, o, report);
-  if (o.profile == "junk") junk(rig, o, report);
-  if (o.profile == "churn") churn(rig, o, report);
-  if (o.profile == "shared") shared(rig, o, report);
-  report["bytes_per_session"] =
-      double(rig.fleet().cache().memory_bytes()) / double(rig.fleet().cache().stats().entries);
-  for (size_t c = 0; c < kCounterCount; ++c) {
-    uint64_t sum = 0;
-    for (unsigned w = 0; w < o.cores; ++w) sum += rig.worker(w).counters().get(Counter(c));
-    if (sum != 0) report["counters"][counter_name(Counter(c))] = sum;
+  bool all_verified = true;
+  for (unsigned i = 0; i < o.repeat; ++i, ++o.seed) {
+    const Json report = measure_once(rig, o);
+    std::printf("%s\n", report.dump(o.json ? -1 : 2).c_str());
+    std::fflush(stdout);
+    all_verified &= report["failed"] == 0u && report["verified"] != 0u;
   }
-  std::printf("%s\n", report.dump(o.json ? -1 : 2).c_str());
-  const uint64_t failed = report["failed"], verified = report["verified"];
-  return failed != 0 || verified == 0;
+  return all_verified ? 0 : 1;
 }
 
 }  // namespace
@@ -194,9 +235,10 @@ int main(int argc, char** argv) {
       "did not verify.\n\n"
       "  build/bench/pipeline --sessions 10000000 --seconds 3 --json\n"
       "  build/bench/pipeline --profile junk --table rte_hash\n"
-      "  build/bench/pipeline --profile churn --sessions 1000000 --inserts 1000000");
-  app.add_option("--profile", o.profile, "forward | return | junk | churn | shared")
-      ->check(CLI::IsMember({"forward", "return", "junk", "churn", "shared"}))
+      "  build/bench/pipeline --profile churn --sessions 1000000 --inserts 1000000\n"
+      "  build/bench/pipeline --profile delay --load 0.5");
+  app.add_option("--profile", o.profile, "forward | return | junk | churn | shared | delay")
+      ->check(CLI::IsMember({"forward", "return", "junk", "churn", "shared", "delay"}))
       ->capture_default_str();
   app.add_option("--table", o.table, "session table: lines | rte_hash")
       ->check(CLI::IsMember({"lines", "rte_hash"}))
@@ -211,6 +253,12 @@ int main(int argc, char** argv) {
   app.add_option("--inserts", o.inserts, "new sessions per second (profile churn)");
   app.add_option("--renewals", o.renewals, "renewals per second (profile churn)");
   app.add_option("--revocations", o.revocations, "revocations per second (profile churn)");
+  app.add_option("--load", o.load, "share of the highest rate (profile delay)")
+      ->check(CLI::Range(0.01, 0.99))
+      ->capture_default_str();
+  app.add_option("--repeat", o.repeat, "measures so many times, on the same sessions; prints an object each time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--seconds", o.seconds, "of each measurement")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--seed", o.seed, "of the order of sessions")->capture_default_str();
   app.add_flag("--huge-pages", o.huge_pages, "packet buffers and rte_hash on reserved huge pages");

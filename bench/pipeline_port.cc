@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "bench/pipeline_port.h"
 
+#include <rte_cycles.h>
 #include <rte_mbuf.h>
 
+#include <cstring>
+
+#include "base/check.h"
 #include "dataplane/worker/ports.h"
 
 namespace statecast::bench {
@@ -47,10 +51,11 @@ uint16_t MemoryPort::on_receive(uint16_t, uint16_t, rte_mbuf* packets[], uint16_
   constexpr uint16_t kMost = 32;
   uint8_t* frames[kMost];
   uint16_t lengths[kMost];
-  const uint16_t n = most < kMost ? most : kMost;
-  if (!q.source || rte_pktmbuf_alloc_bulk(q.pool, packets, n) != 0) return 0;
-  for (unsigned i = 0; i < n; ++i) frames[i] = rte_pktmbuf_mtod(packets[i], uint8_t*);
-  q.source->make(frames, lengths, n);
+  const uint16_t room = most < kMost ? most : kMost;
+  if (!q.source || rte_pktmbuf_alloc_bulk(q.pool, packets, room) != 0) return 0;
+  for (unsigned i = 0; i < room; ++i) frames[i] = rte_pktmbuf_mtod(packets[i], uint8_t*);
+  const auto n = static_cast<uint16_t>(q.source->make(frames, lengths, room));
+  if (n < room) rte_pktmbuf_free_bulk(packets + n, room - n);
   for (unsigned i = 0; i < n; ++i) packets[i]->data_len = lengths[i], packets[i]->pkt_len = lengths[i];
   q.received += n;
   return n;
@@ -59,6 +64,15 @@ uint16_t MemoryPort::on_receive(uint16_t, uint16_t, rte_mbuf* packets[], uint16_
 uint16_t MemoryPort::on_send(uint16_t, uint16_t, rte_mbuf* packets[], uint16_t n, void* queue) {
   auto& q = *static_cast<Queue*>(queue);
   q.sent += n;
+  if (q.delays) [[unlikely]] {
+    const uint64_t now = rte_rdtsc();
+    for (unsigned i = 0; i < n; ++i) {
+      uint64_t arrived;
+      std::memcpy(&arrived, rte_pktmbuf_mtod_offset(packets[i], const uint8_t*, packets[i]->data_len - 8), 8);
+      SC_ASSERT(now - arrived < rte_get_tsc_hz() * 60);  // else it is no stamp
+      q.delays->record(now - arrived);
+    }
+  }
   if (q.sent >= q.next_sample && q.sample.size() < q.most) [[unlikely]] {
     q.next_sample = q.sent + q.every;
     const uint8_t* at = rte_pktmbuf_mtod(packets[0], const uint8_t*);

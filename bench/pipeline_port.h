@@ -4,9 +4,9 @@
 // out; net_null frees it.
 //
 //   auto port = MemoryPort::start(queues, pool);
-//   port->source(0) = {.make = [](uint8_t* frame, Rng& rng) -> uint16_t { ...; return length; }};   // per queue
+//   port->set_source(0, &clients);                        // per queue
 //   worker.turn();                                        // receives, works, sends
-//   for (const auto& frame : port->sample(0)) ...
+//   for (const auto& frame : port->take_sample(0)) ...
 //
 // What the port costs (buffers, frames, callbacks) is the floor of every figure: floor() measures it.
 // Threads: one per queue. Ownership: closes the port when it goes.
@@ -20,16 +20,18 @@
 #include "base/address.h"
 #include "base/result.h"
 #include "base/rng.h"
+#include "tools/pktgen/histogram.h"
 
 namespace statecast::bench {
 
 inline constexpr uint16_t kFrameMax = 192;
 
-// Where the frames of a queue come from. make() writes one frame and returns its length.
+// Where the frames of a queue come from. make() writes up to n frames and their lengths, and returns how many: all of
+// them, but for sources that pace themselves.
 class FrameSource {
  public:
   virtual ~FrameSource() = default;
-  virtual void make(uint8_t* const frames[], uint16_t lengths[], unsigned n) = 0;
+  virtual unsigned make(uint8_t* const frames[], uint16_t lengths[], unsigned n) = 0;
 };
 
 class MemoryPort {
@@ -43,6 +45,9 @@ class MemoryPort {
   // Every so many frames that are sent, one is kept, until `most` are.
   void set_sampling(uint16_t queue, unsigned every, size_t most);
   std::vector<std::vector<uint8_t>> take_sample(uint16_t queue);
+  // Of every frame that is sent the last eight bytes are the time stamp counter at its arrival: records the cycles
+  // since. nullptr: no longer.
+  void set_delays(uint16_t queue, Histogram* delays) { queues_[queue].delays = delays; }
   uint64_t received(uint16_t queue) const { return queues_[queue].received; }
   uint64_t sent(uint16_t queue) const { return queues_[queue].sent; }
 
@@ -54,6 +59,7 @@ class MemoryPort {
     uint64_t next_sample = UINT64_MAX;
     unsigned every = 0;
     size_t most = 0;
+    Histogram* delays = nullptr;
     std::vector<std::vector<uint8_t>> sample;
   };
   static uint16_t on_receive(uint16_t, uint16_t, rte_mbuf* packets[], uint16_t n, uint16_t most, void* queue);

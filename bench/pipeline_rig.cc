@@ -7,6 +7,7 @@
 #include <rte_launch.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -74,6 +75,14 @@ Rig::~Rig() {
   links_.clear();
 }
 
+// What the worker asks its control thread: nobody is there to answer, but the mailbox stays empty.
+void Rig::drain(unsigned i) {
+  Note notes[64];
+  for (size_t n; (n = links_[i]->take(notes, std::size(notes))) != 0;) {
+    for (size_t k = 0; k < n; ++k) links_[i]->release(notes[k]);
+  }
+}
+
 Figure Rig::measure(double seconds, unsigned (*turn)(Rig&, unsigned), unsigned i) {
   const uint64_t end = rte_get_tsc_cycles() + uint64_t(seconds * double(rte_get_tsc_hz()));
   std::vector<double> slices;
@@ -86,11 +95,7 @@ Figure Rig::measure(double seconds, unsigned (*turn)(Rig&, unsigned), unsigned i
     const uint64_t cycles = rte_get_tsc_cycles() - before;
     SC_ASSERT(packets != 0);
     slices.push_back(nanoseconds(cycles) / double(packets));
-    // What the worker asks its control thread: nobody is there to answer, but the mailbox stays empty.
-    Note notes[64];
-    for (size_t n; (n = links_[i]->take(notes, std::size(notes))) != 0;) {
-      for (size_t k = 0; k < n; ++k) links_[i]->release(notes[k]);
-    }
+    drain(i);
   } while (rte_get_tsc_cycles() < end);
   std::sort(slices.begin(), slices.end());
   return {slices[slices.size() / 2], slices[slices.size() / 10]};
@@ -122,6 +127,33 @@ std::vector<Figure> Rig::run(double seconds, unsigned cores) {
   std::vector<Figure> figures;
   for (const Task& t : tasks) figures.push_back(t.result);
   return figures;
+}
+
+uint64_t Rig::poll(double seconds) {
+  struct Task {
+    Rig* rig;
+    double seconds;
+    uint64_t preempted;
+  } task{this, seconds, 0};
+  auto body = [](void* argument) {
+    auto preempted = [] {
+      rusage usage{};
+      getrusage(RUSAGE_THREAD, &usage);
+      return static_cast<uint64_t>(usage.ru_nivcsw);
+    };
+    Task& me = *static_cast<Task*>(argument);
+    const uint64_t end = rte_get_tsc_cycles() + uint64_t(me.seconds * double(rte_get_tsc_hz()));
+    const uint64_t before = preempted();
+    do {
+      for (unsigned t = 0; t < kTurnsPerSlice; ++t) me.rig->workers_[0]->turn();
+      me.rig->drain(0);
+    } while (rte_get_tsc_cycles() < end);
+    me.preempted = preempted() - before;
+    return 0;
+  };
+  SC_ASSERT(rte_eal_remote_launch(body, &task, 1) == 0);
+  rte_eal_mp_wait_lcore();
+  return task.preempted;
 }
 
 Figure Rig::floor(double seconds) {

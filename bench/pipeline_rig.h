@@ -47,6 +47,8 @@ class Rig {
 
   // Workers 0 .. cores - 1, each on a core of its own. REQUIRES: each has a source.
   std::vector<Figure> run(double seconds, unsigned cores = 1);
+  // Worker 0 turns over and over, busy or not, on its core. Returns how often the kernel took the core away meanwhile.
+  uint64_t poll(double seconds);
   // A loop that only receives from worker 0's source and sends: what the port costs.
   Figure floor(double seconds);
   // ns per packet of each step, medians over slices.
@@ -54,6 +56,7 @@ class Rig {
 
  private:
   Rig() = default;
+  void drain(unsigned i);
   Figure measure(double seconds, unsigned (*turn)(Rig&, unsigned), unsigned i);
 
   std::unique_ptr<MemoryPort> port_;

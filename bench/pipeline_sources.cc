@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "bench/pipeline_sources.h"
 
+#include <rte_cycles.h>
+
+#include <algorithm>
+
 #include "dataplane/packet/checksum.h"
 
 namespace statecast::bench {
@@ -42,7 +46,7 @@ uint32_t ClientFrames::draw() {
   return draw_.first + static_cast<uint32_t>(rng_.below(draw_.own));
 }
 
-void ClientFrames::make(uint8_t* const frames[], uint16_t lengths[], unsigned n) {
+unsigned ClientFrames::make(uint8_t* const frames[], uint16_t lengths[], unsigned n) {
   for (unsigned i = 0; i < n; ++i) {
     const uint32_t s = draw();
     const uint32_t client = kFirstClient + s, group = kFirstGroup + (groups_ == 1 ? 0 : s % groups_);
@@ -56,6 +60,23 @@ void ClientFrames::make(uint8_t* const frames[], uint16_t lengths[], unsigned n)
     std::memcpy(frames[i] + kAddressesAt, addresses, 8);
     lengths[i] = kClientFrame;
   }
+  return n;
+}
+
+void PacedFrames::start() {
+  start_ = rte_rdtsc();
+  made_ = 0;
+}
+
+unsigned PacedFrames::make(uint8_t* const frames[], uint16_t lengths[], unsigned n) {
+  const auto due = static_cast<uint64_t>(double(rte_rdtsc() - start_) / apart_);
+  n = static_cast<unsigned>(std::min<uint64_t>(n, due - std::min(due, made_)));
+  clients_.make(frames, lengths, n);
+  for (unsigned i = 0; i < n; ++i) {
+    const uint64_t at = start_ + static_cast<uint64_t>(double(++made_) * apart_);
+    std::memcpy(frames[i] + lengths[i] - sizeof at, &at, sizeof at);
+  }
+  return n;
 }
 
 ReplyFrames::ReplyFrames(Fleet& fleet, uint64_t seed) : fleet_(fleet), rng_(seed), frames_(kReplies) {
@@ -70,12 +91,13 @@ void ReplyFrames::refill(Instant now) {
   next_ = 0;
 }
 
-void ReplyFrames::make(uint8_t* const frames[], uint16_t lengths[], unsigned n) {
+unsigned ReplyFrames::make(uint8_t* const frames[], uint16_t lengths[], unsigned n) {
   for (unsigned i = 0; i < n; ++i) {
     const Frame& f = frames_[next_++ % frames_.size()];
     std::memcpy(frames[i], f.bytes.data(), kFrameMax);
     lengths[i] = f.length;
   }
+  return n;
 }
 
 JunkFrames::JunkFrames(Fleet& fleet, const MacAddress& to, Junk kind, uint64_t seed)
@@ -86,7 +108,7 @@ JunkFrames::JunkFrames(Fleet& fleet, const MacAddress& to, Junk kind, uint64_t s
   forged_length_ = static_cast<uint16_t>(fleet.reply(0, MonotonicClock::now(), forged_));
 }
 
-void JunkFrames::make(uint8_t* const frames[], uint16_t lengths[], unsigned n) {
+unsigned JunkFrames::make(uint8_t* const frames[], uint16_t lengths[], unsigned n) {
   if (kind_ == Junk::forged) {
     for (unsigned i = 0; i < n; ++i) {
       std::memcpy(frames[i], forged_.data(), kFrameMax);
@@ -94,13 +116,14 @@ void JunkFrames::make(uint8_t* const frames[], uint16_t lengths[], unsigned n) {
       std::memcpy(frames[i] + kForgedTagAt, &tag, sizeof tag);
       lengths[i] = forged_length_;
     }
-    return;
+    return n;
   }
   clients_.make(frames, lengths, n);
   for (unsigned i = 0; i < n; ++i) {
     if (kind_ == Junk::malformed) frames[i][kChecksumAt] ^= 0xff;
     if (kind_ == Junk::filtered) frames[i][kTcpPortAt] ^= 0x40;
   }
+  return n;
 }
 
 }  // namespace statecast::bench

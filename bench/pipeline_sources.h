@@ -2,6 +2,7 @@
 // Sources: where the frames of a measured run come from.
 //
 //   ClientFrames clients(fleet, port.mac(), seed);   // TCP segments of 64 bytes, sessions uniformly at random
+//   PacedFrames paced(clients, cycles);              // the same, so many cycles apart
 //   ReplyFrames replies(fleet, seed);                // members' answers, sealed
 //   port.set_source(0, &clients);
 //
@@ -29,7 +30,7 @@ struct Draw {
 class ClientFrames : public FrameSource {
  public:
   ClientFrames(const Fleet& fleet, const MacAddress& to, uint64_t seed, const Draw& draw);
-  void make(uint8_t* const frames[], uint16_t lengths[], unsigned n) override;
+  unsigned make(uint8_t* const frames[], uint16_t lengths[], unsigned n) override;
 
  private:
   uint32_t draw();
@@ -41,13 +42,27 @@ class ClientFrames : public FrameSource {
   uint32_t sum_;                               // of the IP header without addresses
 };
 
+// The same at a steady rate: a frame is there from when it is due, however late it is fetched, and carries that time
+// (of the time stamp counter) in its last eight bytes. So what a stall delays counts as delayed.
+class PacedFrames : public FrameSource {
+ public:
+  PacedFrames(ClientFrames& clients, double cycles_apart) : clients_(clients), apart_(cycles_apart) {}
+  void start();
+  unsigned make(uint8_t* const frames[], uint16_t lengths[], unsigned n) override;
+
+ private:
+  ClientFrames& clients_;
+  const double apart_;
+  uint64_t start_ = 0, made_ = 0;
+};
+
 // Sealed beforehand, since a tag costs the sender as much as the receiver: none are left until the next refill().
 class ReplyFrames : public FrameSource {
  public:
   ReplyFrames(Fleet& fleet, uint64_t seed);
   void refill(Instant now);
   bool empty() const { return next_ == frames_.size(); }
-  void make(uint8_t* const frames[], uint16_t lengths[], unsigned n) override;
+  unsigned make(uint8_t* const frames[], uint16_t lengths[], unsigned n) override;
 
  private:
   struct Frame {
@@ -67,7 +82,7 @@ inline constexpr const char* kJunkNames[] = {"malformed", "filtered", "forged", 
 class JunkFrames : public FrameSource {
  public:
   JunkFrames(Fleet& fleet, const MacAddress& to, Junk kind, uint64_t seed);
-  void make(uint8_t* const frames[], uint16_t lengths[], unsigned n) override;
+  unsigned make(uint8_t* const frames[], uint16_t lengths[], unsigned n) override;
 
  private:
   const Junk kind_;
