@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Seal and open, per packet, beside what the tag could have been: Poly1305 and AES-256-GCM (as tags over the same
-// bytes; they need a nonce and, for Poly1305, a key of its own per packet, which is left out in their favour), and the
-// outer headers with and without a UDP checksum. items_per_second is packets.
+// Seal and open, per packet and by the burst, beside what the tag could have been: Poly1305 and AES-256-GCM (as tags
+// over the same bytes; they need a nonce and, for Poly1305, a key of its own per packet, which is left out in their
+// favour), and the outer headers from a template and field by field, with and without a UDP checksum. items_per_second
+// is packets.
 #include <benchmark/benchmark.h>
 #include <sodium.h>
 
+#include <array>
 #include <vector>
 
 #include "dataplane/envelope/hello.h"
 #include "dataplane/envelope/outer.h"
 #include "dataplane/envelope/peers.h"
 #include "dataplane/envelope/replay.h"
+#include "dataplane/envelope/seal_burst.h"
 #include "dataplane/envelope/wire.h"
 
 namespace statecast {
@@ -75,11 +78,36 @@ void seal(benchmark::State& state, bool options) {
 BENCHMARK_CAPTURE(seal, data, false)->Arg(1)->Arg(100)->Arg(1000);
 BENCHMARK_CAPTURE(seal, hint, true)->Arg(1);
 
-void open(benchmark::State& state, bool genuine) {
+void seal_burst(benchmark::State& state) {
+  auto peers = static_cast<size_t>(state.range(0));
+  World w(peers);
+  std::vector<SendKeys> keys;
+  for (size_t i = 0; i < peers; ++i) keys.push_back(w.proxy.send_keys(member(i), 0));
+  std::vector<std::vector<uint8_t>> packets(kBurst, std::vector<uint8_t>(kEnvelopeSizeMax + 1300));
+  size_t at = 0;
+  for (auto _ : state) {
+    SealBurst seals(w.proxy, 0, 5);
+    for (auto& packet : packets) {
+      at = (at + 7) % peers;
+      seals.add(keys[at], GroupId{10}, PayloadKind::ipv4, {}, Bytes(packet).subspan(kEnvelopeSizeMax),
+                packet.data() + kEnvelopeSizeMax);
+    }
+    seals.finish();
+    benchmark::ClobberMemory();
+  }
+  items(state);
+}
+BENCHMARK(seal_burst)->Arg(1)->Arg(100)->Arg(1000);
+
+void open(benchmark::State& state, bool genuine, bool together) {
   auto peers = static_cast<size_t>(state.range(0));
   World w(peers);
   std::vector<std::vector<uint8_t>> burst(kBurst);
-  Envelope e;
+  std::vector<Envelope> opened(kBurst);
+  std::vector<Envelope*> to;
+  for (Envelope& e : opened) to.push_back(&e);
+  std::vector<Bytes> datagrams(kBurst);
+  OpenResult results[kBurst];
   size_t at = 0;
   for (auto _ : state) {
     state.PauseTiming();
@@ -90,16 +118,23 @@ void open(benchmark::State& state, bool genuine) {
                           MutableBytes(d).first(kEnvelopeSizeMin));
       if (!genuine) d[kEnvelopeSizeMin] ^= 1;
     }
+    for (size_t i = 0; i < kBurst; ++i) datagrams[i] = burst[i];
     state.ResumeTiming();
-    for (const auto& d : burst) {
-      OpenResult r = w.proxy.open(d, e);
+    if (together) {
+      w.proxy.open_burst(datagrams, to.data(), results, Instant(2s));
+    } else {
+      for (size_t i = 0; i < kBurst; ++i) results[i] = w.proxy.open(datagrams[i], opened[i]);
+    }
+    for (OpenResult r : results) {
       if ((r == OpenResult::ok) != genuine) state.SkipWithError(to_string(r));
     }
   }
   items(state);
 }
-BENCHMARK_CAPTURE(open, genuine, true)->Arg(1)->Arg(100)->Arg(1000);
-BENCHMARK_CAPTURE(open, forged, false)->Arg(1);
+BENCHMARK_CAPTURE(open, genuine, true, false)->Arg(1)->Arg(100)->Arg(1000);
+BENCHMARK_CAPTURE(open, forged, false, false)->Arg(1);
+BENCHMARK_CAPTURE(open, burst, true, true)->Arg(1)->Arg(100)->Arg(1000);
+BENCHMARK_CAPTURE(open, forged_burst, false, true)->Arg(1);
 
 // The bytes under the tag of a data packet: 52 + 4 + 64.
 constexpr size_t kTagged = kEnvelopeSizeMin + 4 + kTaggedInnerBytes;
@@ -114,6 +149,21 @@ void tag_siphash(benchmark::State& state) {
   items(state);
 }
 BENCHMARK(tag_siphash);
+
+void tag_siphash_burst(benchmark::State& state, SipLanes lanes) {
+  if (lanes > best_sip_lanes()) return state.SkipWithError("this machine lacks the lanes");
+  std::array<SipTag, kBurst> keys{}, out;
+  std::vector<std::array<uint8_t, kTagged>> bytes(kBurst);
+  std::array<SipJob, kBurst> jobs;
+  for (size_t i = 0; i < kBurst; ++i) jobs[i] = {keys[i].data(), bytes[i].data(), kTagged, out[i].data()};
+  for (auto _ : state) {
+    siphash128_many(jobs, lanes);
+    benchmark::DoNotOptimize(out);
+  }
+  items(state);
+}
+BENCHMARK_CAPTURE(tag_siphash_burst, four_lanes, SipLanes::four);
+BENCHMARK_CAPTURE(tag_siphash_burst, eight_lanes, SipLanes::eight);
 
 void tag_siphash_libsodium(benchmark::State& state) {
   uint8_t key[16] = {}, bytes[kTagged] = {}, out[16];
@@ -177,6 +227,19 @@ void outer(benchmark::State& state, const char* from, const char* to) {
 }
 BENCHMARK_CAPTURE(outer, ipv4, "10.0.0.1:6081", "10.0.0.2:6081");
 BENCHMARK_CAPTURE(outer, ipv6, "[2001:db8::1]:6081", "[2001:db8::2]:6081");
+
+void outer_template(benchmark::State& state) {
+  OuterTemplateV4 outer({}, *Endpoint::parse("10.0.0.1:6081"));
+  const auto to = outer.receiver({}, *Endpoint::parse("10.0.0.2:6081"));
+  std::vector<uint8_t> headroom(kOuterSizeV4);
+  for (auto _ : state)
+    for (size_t i = 0; i < kBurst; ++i) {
+      outer.write(to, kEnvelopeSizeMin + 1300, headroom.data());
+      benchmark::ClobberMemory();
+    }
+  items(state);
+}
+BENCHMARK(outer_template);
 
 }  // namespace
 }  // namespace statecast
