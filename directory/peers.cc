@@ -101,6 +101,16 @@ uint16_t Peer::pending_term(const SessionKey& key) const {
   return it == terms_.end() ? 0 : it->second.highest;
 }
 
+const ListedChange* Peer::highest_pending(const SessionKey& key, Instant now) const {
+  const ListedChange* highest = nullptr;
+  if (pending_term(key) == 0) return highest;
+  for (const ListedChange& c : list_) {
+    if (c.record.key != key || c.expires <= now) continue;
+    if (!highest || c.record.version.term > highest->record.version.term) highest = &c;
+  }
+  return highest;
+}
+
 void Peer::renumber() {
   first_number_ = 1;
   unsent = 1;

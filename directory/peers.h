@@ -86,6 +86,7 @@ class Peer {
   std::vector<ListedChange> take_acknowledged(uint64_t number);
   const ListedChange* change(uint64_t number) const;
   uint16_t pending_term(const SessionKey& key) const;  // the highest of this session in the list; 0: none
+  const ListedChange* highest_pending(const SessionKey& key, Instant now) const;  // of those that are not over
   uint64_t first_number() const { return first_number_; }
   size_t pending() const { return list_.size(); }
   void renumber();  // a new list of what is pending

@@ -105,13 +105,16 @@ class EntryReader {
     if (!session->is_object()) return std::nullopt;
     const Json* word = find("protocol");
     if (const auto inside = session->find("protocol"); inside != session->end()) word = &*inside;
-    const auto protocol = !word               ? Protocol::tcp
-                          : word->is_string() ? protocol_of(word->get<std::string>())
-                                              : std::nullopt;
+    auto protocol = Protocol::tcp;
+    if (word) {
+      const auto named = word->is_string() ? protocol_of(word->get<std::string>()) : std::nullopt;
+      if (!named) return std::nullopt;
+      protocol = *named;
+    }
     const auto client = endpoint(*session, "client", "client_port"),
                server = endpoint(*session, "server", "server_port");
-    if (!protocol || !client || !server) return std::nullopt;
-    return Tuple{*protocol, *client, *server};
+    if (!client || !server) return std::nullopt;
+    return Tuple{protocol, *client, *server};
   }
   bool read_member(CacheEntry& e) const {
     const Json* m = find("member");
