@@ -13,7 +13,7 @@ namespace {
 using Step = Loading::Step;
 using Stream = PktgenStreamConfig;
 
-constexpr size_t kPortsMax = 16, kStreamsMax = 64, kMembersMax = 250;
+constexpr size_t kPortsMax = 16, kStreamsMax = 64, kMembersMax = 250, kWorkersMax = 64;
 constexpr unsigned kSessionsPerAddressBits = 15;
 constexpr size_t kEthernetOverhead = 14 + 4;  // header and FCS
 
@@ -45,6 +45,10 @@ class Checks {
   Checks(Loading& l, const YamlNode& tree, const PktgenConfig& c) : l_(l), tree_(tree), c_(c) {}
 
   void all() {
+    {
+      Step key(l_, "dpdk");
+      cores();
+    }
     {
       Step key(l_, "ports");
       listed(l_, at(tree_, "ports"), c_.ports, kPortsMax, "name", [](auto& p) { return p.name; });
@@ -78,6 +82,17 @@ class Checks {
   void says(const YamlNode& map, const char* key, const std::string& what) {
     Step step(l_, key);
     l_.error(at(map, key), what);
+  }
+
+  void cores() {
+    auto& cores = c_.dpdk.cores;
+    const YamlNode& node = at(tree_, "dpdk");
+    if (cores.empty() || cores.size() > kWorkersMax)
+      says(node, "cores", "are " + std::to_string(cores.size()) + "; expected 1 to " + std::to_string(kWorkersMax));
+    for (size_t i = 0; i < cores.size(); ++i)
+      if (std::find(cores.begin(), cores.begin() + static_cast<long>(i), cores[i]) !=
+          cores.begin() + static_cast<long>(i))
+        says(node, "cores", std::to_string(cores[i]) + " is there twice");
   }
 
   void port(size_t i) {

@@ -70,6 +70,8 @@ TEST(PktgenConfig, ErrorsNamePlaceKeyAndWhatWasExpected) {
        "f:17:35: member_side.members[1].address: is the same as that of [0]"},
       {"proxy of the other family", "address: 10.0.0.1}", "address: \"fd00::1\"}",
        "f:18:30: member_side.proxies[0].address: is not of the family of the members' addresses"},
+      {"a core twice", "streams:", "dpdk: {cores: [1, 2, 1]}\nstreams:", "f:4:15: dpdk.cores: 1 is there twice"},
+      {"no core", "streams:", "dpdk: {cores: []}\nstreams:", "f:4:15: dpdk.cores: are 0; expected 1 to 64"},
       {"search by bits",
        "member_side:", "search: {to: 1Gbps}\nmember_side:", "f:13:14: search.to: expected packets, got bits"},
       {"size", "rate: 1Mpps", "sizes: 63",

@@ -109,7 +109,7 @@ def generate(path):
 def clean(trial, flows, loss=0.01):
     """Nothing where it does not belong; loss as little as a test on a busy machine can promise."""
     for key in ("wrong_member", "duplicate"):
-        assert trial[key] == 0, f"{key}: {trial[key]}"
+        assert trial[key] == trial["answers"][key] == 0, f"{key}: {trial[key]} and {trial['answers'][key]} of answers"
     for key in ("bad_tag", "replayed", "bad_envelope", "answers_failed"):
         assert trial["counters"][key] == 0, f"{key}: {trial['counters'][key]}"
     for name, flow in flows.items():

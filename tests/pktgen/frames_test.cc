@@ -84,6 +84,34 @@ TEST(Frames, AreWhatTheParserTakesWithItsChecksums) {
   }
 }
 
+// 0 means "none" in UDP; one checksum in 65,536 is written as 0xffff instead.
+TEST(Frames, UdpChecksumIsNeverZero) {
+  FrameTemplate t(options(false, Protocol::udp));
+  std::vector<uint8_t> frame(kTemplateSize);
+  int sent_as_ones = 0, answered_as_ones = 0;
+  for (uint32_t i = 0; i < 400'000; ++i) {
+    t.fill(frame.data(), i, 60, {.sequence = i, .session = i}, kNonce);
+    ASSERT_TRUE(frame[40] || frame[41]);
+    MutableBytes packet = MutableBytes(frame).subspan(14, 46);
+    PacketLook look;
+    ParsedPacket p;
+    auto is_ones = [&] { return frame[40] == 0xff && frame[41] == 0xff; };
+    if (is_ones()) {
+      ++sent_as_ones;
+      ASSERT_EQ(parse_ip(packet, p, {.l4_checksum = true}), ParseResult::ok);
+    }
+    ASSERT_TRUE(look_at_ip(packet, look));
+    turn_into_answer(packet, look, {.sequence = i, .session = i, .answer = true}, kNonce);
+    ASSERT_TRUE(frame[40] || frame[41]);
+    if (is_ones()) {
+      ++answered_as_ones;
+      ASSERT_EQ(parse_ip(packet, p, {.l4_checksum = true}), ParseResult::ok);
+    }
+  }
+  EXPECT_GT(sent_as_ones, 0);
+  EXPECT_GT(answered_as_ones, 0);
+}
+
 TEST(Frames, ShortestIs64BytesWithFcs) {
   EXPECT_EQ(FrameTemplate(options(false, Protocol::udp)).length_min() + kFcsSize, 64u);
 }

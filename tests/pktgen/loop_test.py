@@ -69,7 +69,7 @@ streams:
     check(trial, lost=0, duplicate=0)
     flows = {f["stream"]: f for f in trial["flows"]}
     for name, flow in flows.items():
-        assert flow["sent"] > 1_000, f"{name}: {flow}"
+        assert flow["sent"] > 50, f"{name}: {flow}"
         assert flow["attack"] == (name not in ("v4", "v6"))
     assert flows["v4"]["received"] == flows["v4"]["sent"]
     assert flows["strange"]["received"] == flows["strange"]["sent"], "marked, so counted"

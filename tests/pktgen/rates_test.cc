@@ -102,6 +102,8 @@ TEST(Pacer, ForgivesWhatABurstWouldBe) {
   EXPECT_EQ(p.take(1.00105, 32), 10u);  // and goes on at its rate
   p.give_back(10);
   EXPECT_EQ(p.take(1.00105, 32), 10u);
+  p.close(1.5);
+  EXPECT_DOUBLE_EQ(p.forgiven(), 15'000 - 64 - 10);
 }
 
 // A device that passes up to `capacity`, driven by a generator that sends up to `sender`.

@@ -92,9 +92,10 @@ uint16_t AttackFrames::fill(uint8_t* frame, uint16_t length, Mark mark, uint64_t
   return length;
 }
 
-// Each in turn. The mark has another nonce: one that gets through is nobody's.
-uint16_t AttackFrames::malformed(uint8_t* frame, uint16_t length, const Mark& mark, uint64_t nonce) {
-  template_.fill(frame, mark.session, length, mark, ~nonce);
+// Each in turn. The mark names a worker that there is not: one that gets through is nobody's.
+uint16_t AttackFrames::malformed(uint8_t* frame, uint16_t length, Mark mark, uint64_t nonce) {
+  mark.worker = kNoWorker;
+  template_.fill(frame, mark.session, length, mark, nonce);
   uint8_t* ip = frame + kEthernetSize;
   uint8_t* l4 = ip + (v6_ ? 40 : 20);
   unsigned what = turn_++ % kMalformations;

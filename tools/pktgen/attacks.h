@@ -35,7 +35,7 @@ class AttackFrames {
   static constexpr unsigned kMalformations = 8;
 
  private:
-  uint16_t malformed(uint8_t* frame, uint16_t length, const Mark& mark, uint64_t nonce);
+  uint16_t malformed(uint8_t* frame, uint16_t length, Mark mark, uint64_t nonce);
   uint16_t envelope(uint8_t* frame);
 
   PktgenStreamConfig::Kind kind_;

@@ -98,8 +98,10 @@ void Generator::order(Do what) {
 }
 
 void Generator::obey(Do what, uint64_t now) {
-  if (doing_ == Do::traffic && what != Do::traffic)
+  if (doing_ == Do::traffic && what != Do::traffic) {
     sending_seconds_ = static_cast<double>(now - traffic_from_) / cycles_per_second_;
+    for (auto& s : streams_) s->pacer.close(sending_seconds_);
+  }
   switch (what) {
     case Do::rest:
     case Do::quit: break;

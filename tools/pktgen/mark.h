@@ -29,6 +29,7 @@
 namespace statecast {
 
 inline constexpr size_t kMarkSize = 18;
+inline constexpr uint8_t kNoWorker = 127;  // there are at most 64
 inline constexpr uint64_t kMarkTimeMask = (uint64_t(1) << 48) - 1;
 
 struct Mark {

@@ -12,8 +12,8 @@ namespace statecast {
 
 namespace {
 
-constexpr size_t kInsertingMax = 20'000;  // inserts under way
-constexpr uint8_t kDataStream = 0;        // of our envelopes; the last stream is PeerTable's own
+constexpr size_t kInsertingMax = 1'000;  // inserts under way: more would wait at the proxy until they are sent again
+constexpr uint8_t kDataStream = 0;       // of our envelopes; the last stream is PeerTable's own
 constexpr Duration kUnverifiedEvery = 100ms;
 
 View view_of(const std::vector<ProxyPeerConfig>& proxies) {

@@ -45,6 +45,11 @@ class Pacer {
   void give_back(uint64_t n) {  // of the last take(): could not be sent yet
     if (o_.packets_per_second != std::numeric_limits<double>::infinity()) taken_ -= n;
   }
+  void close(double seconds) {  // the end: what is due and was not taken will not be sent
+    double t = seconds - o_.start_seconds;
+    if (t < 0 || o_.packets_per_second == std::numeric_limits<double>::infinity()) return;
+    forgiven_ = std::max(forgiven_, due_by(t) - static_cast<double>(taken_));
+  }
   double forgiven() const { return forgiven_; }  // packets never sent because the generator was late
 
   double rate_at(double t) const {

@@ -153,15 +153,16 @@ std::string trial_table(const Results& r) {
   std::string out = "<table>\n" + row("th", {"trial", "asked", "sent", "received", "loss", "reordered", "duplicate",
                                              "wrong member", "bad tag", "p50", "p99", "p99.9", "max"});
   for (const Trial& t : r.trials) {
-    StreamTotals g = t.good();
+    StreamTotals g = t.good(Flow::forward), answers = t.good(Flow::answer);
+    uint64_t sent = g.sent + answers.sent;
     double seconds = t.seconds > 0 ? t.seconds : 1;
-    out +=
-        row("td", {t.what, with_prefix(t.rate_asked, "pps"), with_prefix(double(g.sent) / seconds, "pps"),
-                   with_prefix(double(g.received) / seconds, "pps"),
-                   format("%.4f %%", g.sent ? 100.0 * double(g.lost()) / double(g.sent) : 0.0),
-                   std::to_string(g.reordered), std::to_string(g.duplicate), std::to_string(g.wrong_member),
-                   std::to_string(t.counter("bad_tag")), percentile_text(t.latency, 50), percentile_text(t.latency, 99),
-                   percentile_text(t.latency, 99.9), nanoseconds_text(double(t.latency.max))});
+    out += row("td", {t.what, with_prefix(t.rate_asked, "pps"), with_prefix(double(g.sent) / seconds, "pps"),
+                      with_prefix(double(g.received) / seconds, "pps"),
+                      format("%.4f %%", sent ? 100.0 * double(t.lost()) / double(sent) : 0.0),
+                      std::to_string(g.reordered + answers.reordered), std::to_string(g.duplicate + answers.duplicate),
+                      std::to_string(g.wrong_member + answers.wrong_member), std::to_string(t.counter("bad_tag")),
+                      percentile_text(t.latency, 50), percentile_text(t.latency, 99), percentile_text(t.latency, 99.9),
+                      nanoseconds_text(double(t.latency.max))});
   }
   return out + "</table>\n";
 }

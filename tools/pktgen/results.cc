@@ -47,7 +47,7 @@ nlohmann::json json_of(const StreamTotals& t) {
 }
 
 nlohmann::json json_of(const Trial& t) {
-  StreamTotals good = t.good();
+  StreamTotals good = t.good(Flow::forward), answers = t.good(Flow::answer);
   nlohmann::json j = json_of(good);
   j["what"] = t.what;
   j["seconds"] = t.seconds;
@@ -57,6 +57,7 @@ nlohmann::json json_of(const Trial& t) {
     j["received_pps"] = static_cast<double>(good.received) / t.seconds;
     j["received_bps"] = static_cast<double>(good.received_bytes) * 8 / t.seconds;
   }
+  if (answers.sent != 0) j["answers"] = json_of(answers);
   j["latency"] = json_of(t.latency);
   nlohmann::json flows = nlohmann::json::array();
   for (const FlowResult& f : t.flows) {
@@ -93,10 +94,10 @@ LatencyResult latency_of(const Histogram& h) {
   return l;
 }
 
-StreamTotals Trial::good() const {
+StreamTotals Trial::good(Flow flow) const {
   StreamTotals sum;
   for (const FlowResult& f : flows) {
-    if (f.attack) continue;
+    if (f.attack || f.flow != flow) continue;
     sum.sent += f.totals.sent;
     sum.sent_bytes += f.totals.sent_bytes;
     sum.received += f.totals.received;
@@ -130,18 +131,24 @@ std::string nanoseconds_text(double ns) {
 }
 
 std::string summary(const Trial& t) {
-  StreamTotals g = t.good();
   double seconds = t.seconds > 0 ? t.seconds : 1;
-  std::string out = format("%s: %.2f s, asked %s, sent %s, received %s (%s)\n", t.what.c_str(), t.seconds,
-                           with_prefix(t.rate_asked, "pps").c_str(),
-                           with_prefix(static_cast<double>(g.sent) / seconds, "pps").c_str(),
-                           with_prefix(static_cast<double>(g.received) / seconds, "pps").c_str(),
-                           with_prefix(static_cast<double>(g.received_bytes) * 8 / seconds, "bit/s").c_str());
-  out += format("  lost %llu of %llu (%.4f %%), reordered %llu, duplicate %llu, wrong member %llu, bad tag %llu\n",
-                static_cast<unsigned long long>(g.lost()), static_cast<unsigned long long>(g.sent),
-                g.sent ? 100.0 * static_cast<double>(g.lost()) / static_cast<double>(g.sent) : 0.0,
-                static_cast<unsigned long long>(g.reordered), static_cast<unsigned long long>(g.duplicate),
-                static_cast<unsigned long long>(g.wrong_member), static_cast<unsigned long long>(t.counter("bad_tag")));
+  std::string out = format("%s: %.2f s, asked %s", t.what.c_str(), t.seconds, with_prefix(t.rate_asked, "pps").c_str());
+  for (Flow flow : {Flow::forward, Flow::answer}) {
+    StreamTotals g = t.good(flow);
+    if (flow == Flow::answer && g.sent == 0) break;
+    out += format("%s sent %s, received %s (%s)\n", flow == Flow::answer ? "  answers:" : ",",
+                  with_prefix(static_cast<double>(g.sent) / seconds, "pps").c_str(),
+                  with_prefix(static_cast<double>(g.received) / seconds, "pps").c_str(),
+                  with_prefix(static_cast<double>(g.received_bytes) * 8 / seconds, "bit/s").c_str());
+    out += format("  lost %llu of %llu (%.4f %%), reordered %llu, duplicate %llu, wrong member %llu\n",
+                  static_cast<unsigned long long>(g.lost()), static_cast<unsigned long long>(g.sent),
+                  g.sent ? 100.0 * static_cast<double>(g.lost()) / static_cast<double>(g.sent) : 0.0,
+                  static_cast<unsigned long long>(g.reordered), static_cast<unsigned long long>(g.duplicate),
+                  static_cast<unsigned long long>(g.wrong_member));
+  }
+  if (uint64_t n = t.counter("envelopes"))
+    out += format("  envelopes %llu, bad tag %llu\n", static_cast<unsigned long long>(n),
+                  static_cast<unsigned long long>(t.counter("bad_tag")));
   auto latency = [&](const std::string& who, const LatencyResult& l) {
     if (l.count == 0) return;
     out += "  latency" + who + ": min " + nanoseconds_text(double(l.min)) + ", mean " + nanoseconds_text(l.mean);

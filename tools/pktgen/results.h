@@ -46,7 +46,8 @@ struct Trial {
   std::vector<Sample> samples;
   std::vector<std::pair<std::string, uint64_t>> counters;  // STATECAST_PKTGEN_WORKER_COUNTERS
 
-  StreamTotals good() const;  // of all good flows, answers too
+  StreamTotals good(Flow flow) const;  // of all good streams, in one direction
+  uint64_t lost() const { return good(Flow::forward).lost() + good(Flow::answer).lost(); }
   uint64_t counter(const std::string& name) const;
 };
 

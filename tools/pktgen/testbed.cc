@@ -394,11 +394,10 @@ Results Testbed::measure_all(bool search, const Say& live, const std::atomic<boo
     auto rate = machine.next();
     if (!rate) break;
     Trial t = measure("throughput, trial " + std::to_string(machine.trials() + 1), *rate, live, stop);
-    StreamTotals forward;
-    for (const FlowResult& f : t.flows)
-      if (!f.attack && f.flow == Flow::forward) forward.sent += f.totals.sent;
-    double sent_rate = t.seconds > 0 ? static_cast<double>(forward.sent) / t.seconds : 0;
-    machine.take({.rate_sent = sent_rate, .sent = t.good().sent, .lost = t.good().lost()});
+    uint64_t forward = t.good(Flow::forward).sent;
+    machine.take({.rate_sent = t.seconds > 0 ? static_cast<double>(forward) / t.seconds : 0,
+                  .sent = forward + t.good(Flow::answer).sent,
+                  .lost = t.lost()});
     live(summary(t));
     r.trials.push_back(std::move(t));
   }
