@@ -203,7 +203,8 @@ TEST(Admin, SlowReaderNeitherBlocksNorGrowsWithoutBound) {
   ASSERT_EQ(::send(slow, much.data(), much.size(), 0), static_cast<ssize_t>(much.size()));
   // Others are served meanwhile, a long answer too, and in full.
   int seen = 0;
-  ASSERT_TRUE(admin_request(path, {{"command", "list"}, {"lines", 5000}}, [&](const Json&) { ++seen; }));
+  ASSERT_TRUE(admin_request(
+      path, {{"command", "list"}, {"lines", 5000}}, [&](const Json&) { ++seen; }, 60s));
   EXPECT_EQ(seen, 5001);
   // The slow one was dropped at the bound: its end comes long before 40 MB.
   size_t got = 0;
