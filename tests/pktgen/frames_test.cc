@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/rng.h"
 #include "dataplane/envelope/wire.h"
 #include "dataplane/packet/checksum.h"
 #include "dataplane/packet/neighbour.h"
@@ -141,6 +142,10 @@ TEST(Frames, AnAnswerGoesBackWithRightChecksums) {
         ASSERT_EQ(parse_ip(packet, p, {.l4_checksum = true}), ParseResult::ok) << i;
         EXPECT_EQ(source_endpoint(packet, look), server);
         EXPECT_EQ(destination_endpoint(packet, look), client);
+        EXPECT_TRUE(is_to_client(packet, look, options(v6, protocol).client, i));
+        EXPECT_FALSE(is_to_client(packet, look, options(v6, protocol).client, i + 1));
+        EXPECT_FALSE(is_to_client(packet, look, options(v6, protocol).client, i + 32'768));
+        EXPECT_FALSE(is_to_client(packet, look, options(!v6, protocol).client, i));
         ASSERT_TRUE(read_mark(packet.data() + look.payload, kNonce, got));
         EXPECT_EQ(got, m);
       }
@@ -191,6 +196,32 @@ TEST(Frames, WhatIsShorterThanItSaysIsNotLookedInto) {
   for (size_t n = 0; n < frame.size(); ++n) EXPECT_FALSE(look_at_frame(Bytes(frame).first(n), look)) << n;
   frame[20] = 0x20;  // a fragment
   EXPECT_FALSE(look_at_frame(frame, look));
+}
+
+// Whatever comes in: what is said to be there is there.
+TEST(Frames, AnyBytesAreLookedAtWithinTheirBounds) {
+  Rng rng(3);
+  int looked_into = 0;
+  for (int i = 0; i < 300'000; ++i) {
+    FrameTemplate t(options(rng.chance(0.5), rng.chance(0.5) ? Protocol::tcp : Protocol::udp));
+    std::vector<uint8_t> whole(kTemplateSize);
+    t.fill(whole.data(), i, t.length_min(), {}, kNonce);
+    for (uint64_t n = rng.below(4); n > 0; --n) whole[12 + rng.below(60)] = static_cast<uint8_t>(rng.next());
+    // As long as its frame, so that a sanitizer sees a step beyond.
+    std::vector<uint8_t> frame(whole.begin(), whole.begin() + static_cast<long>(rng.below(whole.size() + 1)));
+    PacketLook look;
+    if (!look_at_frame(frame, look)) continue;
+    ++looked_into;
+    ASSERT_LE(look.l3 + 20, look.l4);
+    ASSERT_LE(look.l4 + 8, look.payload);
+    ASSERT_LE(look.payload, look.end);
+    ASSERT_LE(look.end, frame.size());
+    source_endpoint(frame, look);
+    destination_endpoint(frame, look);
+    is_to_client(frame, look, options(false, Protocol::udp).client, 1);
+    if (look.protocol == Protocol::tcp) look_at_handshake(frame, look);
+  }
+  EXPECT_GT(looked_into, 10'000);
 }
 
 AttackOptions attack(PktgenStreamConfig::Kind kind, bool v6, Protocol protocol) {

@@ -221,6 +221,15 @@ Endpoint destination_endpoint(Bytes packet, const PacketLook& look) {
   return {address_at(packet, look, false), Port{get16(packet.data() + look.l4 + 2)}};
 }
 
+bool is_to_client(Bytes packet, const PacketLook& look, const IpAddress& first_client, uint32_t session) {
+  if (look.version != (first_client.is_v4() ? 4 : 6)) return false;
+  size_t size = first_client.size(), at = look.l3 + (size == 4 ? 16u : 24u);
+  uint32_t low = get32(first_client.raw.data() + size - 4) + (session >> kSessionPortBits);
+  auto port = static_cast<uint16_t>(kFirstClientPort + (session & ((1u << kSessionPortBits) - 1)));
+  return get32(packet.data() + at + size - 4) == low && get16(packet.data() + look.l4 + 2) == port &&
+         std::memcmp(packet.data() + at, first_client.raw.data(), size - 4) == 0;
+}
+
 void turn_into_answer(MutableBytes packet, const PacketLook& look, const Mark& mark, uint64_t nonce) {
   uint8_t* p = packet.data();
   uint8_t* source = p + look.l3 + (look.version == 4 ? 12 : 8);

@@ -84,6 +84,9 @@ bool look_at_ip(Bytes packet, PacketLook& out);
 Endpoint source_endpoint(Bytes packet, const PacketLook& look);
 Endpoint destination_endpoint(Bytes packet, const PacketLook& look);
 
+// The packet goes to the client of this session.
+bool is_to_client(Bytes packet, const PacketLook& look, const IpAddress& first_client, uint32_t session);
+
 // Turns a data packet into the answer to it, in place: addresses and ports change sides, a new mark, checksums right.
 void turn_into_answer(MutableBytes packet, const PacketLook& look, const Mark& mark, uint64_t nonce);
 

@@ -189,7 +189,8 @@ inline void Generator::on_frame(size_t port, rte_mbuf* m, uint64_t now) {
   bool ours =
       look.carries_mark() && read_mark(frame.data() + look.payload, nonce_, mark) && setup_.accounts->is_known(mark);
   if (!ours) return on_unmarked(port, m, &look);
-  setup_.accounts->arrived(mark, static_cast<uint32_t>(frame.size() + kFcsSize), now, true);
+  bool expected = !mark.answer || is_to_client(frame, look, setup_.plan->streams[mark.stream].client, mark.session);
+  setup_.accounts->arrived(mark, static_cast<uint32_t>(frame.size() + kFcsSize), now, expected);
 }
 
 void Generator::on_unmarked(size_t port, rte_mbuf* m, const PacketLook* look) {

@@ -10,7 +10,7 @@ namespace statecast {
 
 namespace {
 
-constexpr double kWidth = 720, kHeight = 260, kLeft = 84, kRight = 16, kTop = 16, kBottom = 40;
+constexpr double kWidth = 720, kHeight = 260, kLeft = 84, kRight = 40, kTop = 16, kBottom = 40;
 
 std::string format(const char* how, auto... values) {
   char text[512];
@@ -98,7 +98,7 @@ std::string throughput_plot(const Trial& t) {
   Line sent{"sent", "#888", {}}, received{"received", "#0a6", {}};
   for (const Sample& s : t.samples) {
     x.high = std::max(x.high, s.at_seconds);
-    y.high = std::max({y.high, s.sent_per_second * 1.05, s.received_per_second * 1.05});
+    y.high = std::max({y.high, s.sent_per_second * 1.2, s.received_per_second * 1.2});  // room for the legend
     sent.points.push_back({s.at_seconds, s.sent_per_second});
     received.points.push_back({s.at_seconds, s.received_per_second});
   }
