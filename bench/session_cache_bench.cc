@@ -14,13 +14,17 @@
 // "cold" goes over all sessions in random order, "hot" over 1,024 of them. Fixed seed. `packet`, `insert` and
 // `bytes_per_session` (all memory of a full cache) are the figures; time is CPU time.
 //
-// CPU ns per packet, EPYC (Zen 5 class) virtual machine of 2 cores that others were using, 2026-11-26:
-//                    10k hot  10k cold  1M hot  1M cold
-//   lookup/lines          12        12      15       23
-//   ahead/lines           12        12      15       18
-//   lookup/rte_hash       15        14      23       33
-//   rte_hash               7         6      15       16
-//   map                    5         4      15       60      (no locks, no versions: what one thread alone could have)
+// CPU ns per packet, medians of 5 (3 at 10 million, 1 at 100), EPYC (Zen 5 class) virtual machine of 2 cores that
+// others kept busy, the cache on transparent huge pages, DPDK on 4 KiB pages, 2026-11-26:
+//                    10k hot  10k cold  1M hot  1M cold  10M cold  100M cold  bytes per session, 1M
+//   lookup/lines        10.9      10.9    11.9     21.6      25.3      32.4       39.3
+//   ahead/lines         11.3      11.4    11.9     17.1      21.4      39.4       39.3
+//   lookup/rte_hash     15.7      14.9    23.7     33.5      41.8         -        95.3
+//   rte_hash             7.5       6.8    15.5     17.2      24.4         -      (no record, nothing spent)
+//   map                  5.0       4.7    16.1     61.9      81.6         -      (no locks, no versions: one thread)
+//   insert               load 0.7 and 0.9: lines 248 and 331 at 1M, 299 and 493 at 10M; rte_hash 151 and 137 at 1M
+// 100M is one run each, not at the same time (ahead: two, 39.4 and 39.8). 10M without huge pages (PR_SET_THP_DISABLE):
+// lookup/lines 26.9, ahead/lines 24.5.
 #include <benchmark/benchmark.h>
 #include <rte_eal.h>
 #include <rte_hash.h>
@@ -205,21 +209,24 @@ void add_benchmarks(size_t sessions, const Options& o) {
   const std::string n = "/" + std::to_string(sessions);
   std::vector<SessionTable> tables{SessionTable::lines};
   if (!o.lines_only) tables.push_back(SessionTable::rte_hash);
+  // Large tables are filled once for a figure, not once more for each guess at how long to run.
+  auto add = [&](const std::string& name, int64_t iterations, auto f, auto... args) {
+    auto* b = benchmark::RegisterBenchmark(name.c_str(), f, args...);
+    if (sessions >= 4'000'000) b->Iterations(iterations);
+  };
+  constexpr int64_t kBursts = 1 << 18;
   for (Reach reach : {Reach::hot, Reach::cold}) {
     const std::string name = n + (reach == Reach::hot ? "/hot" : "/cold");
-    for (SessionTable t : tables) {
-      benchmark::RegisterBenchmark(("lookup/" + (name_of(t) + name)).c_str(), lookup, t, sessions, reach, false);
-    }
-    benchmark::RegisterBenchmark(("ahead/lines" + name).c_str(), lookup, SessionTable::lines, sessions, reach, true);
+    for (SessionTable t : tables) add("lookup/" + (name_of(t) + name), kBursts, lookup, t, sessions, reach, false);
+    add("ahead/lines" + name, kBursts, lookup, SessionTable::lines, sessions, reach, true);
     if (o.lines_only) continue;
-    benchmark::RegisterBenchmark(("rte_hash" + name).c_str(), plain_rte_hash, sessions, reach);
-    benchmark::RegisterBenchmark(("map" + name).c_str(), map, sessions, reach);
+    add("rte_hash" + name, kBursts, plain_rte_hash, sessions, reach);
+    add("map" + name, kBursts, map, sessions, reach);
   }
   for (double load : {0.7, 0.9}) {
     if (sessions < 1 << 17) break;  // a table of lines is never so small that this load could be had
     for (SessionTable t : tables) {
-      const std::string name = "insert/" + (name_of(t) + n) + "/load" + std::to_string(int(load * 100));
-      benchmark::RegisterBenchmark(name.c_str(), insert, t, sessions, load);
+      add("insert/" + (name_of(t) + n) + "/load" + std::to_string(int(load * 100)), 1, insert, t, sessions, load);
     }
   }
 }

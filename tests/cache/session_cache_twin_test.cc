@@ -23,7 +23,9 @@ Instant floor_tick(Instant t) {
 
 // Ends are kept to the millisecond, a lease's rounded down, a tombstone's up.
 Instant kept(CacheTarget t, Instant ends) {
-  return Instant((ends.time_since_epoch() + (t == CacheTarget::drop ? 1ms - 1ns : 0ns)) / 1ms * 1ms);
+  using std::chrono::milliseconds;
+  if (ends == Instant::max()) return ends;
+  return t == CacheTarget::drop ? std::chrono::ceil<milliseconds>(ends) : std::chrono::floor<milliseconds>(ends);
 }
 // `x` with no more than so many leading binary digits.
 uint64_t leading(unsigned digits, uint64_t x, bool up) {
