@@ -20,8 +20,8 @@ test: deps $(BUILD)/build.ninja
 	$(ROOT) python3 tests/run.py $(BUILD)
 
 bench: deps $(BUILD)/build.ninja
-	ninja -C $(BUILD) -j$(JOBS)
-	python3 bench/run.py $(BUILD)
+	ninja -C $(BUILD) -j$(JOBS) benches
+	$(ROOT) python3 bench/run.py $(BUILD)
 
 $(BUILD)/build.ninja: | deps
 	meson setup $(BUILD) $(MESON_FLAGS)

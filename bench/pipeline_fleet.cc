@@ -16,6 +16,8 @@ namespace {
 constexpr uint32_t kFirstMember = 10u << 24, kProxy = 10u << 24 | 255u << 16 | 1, kGateway = 10u << 24 | 254u << 16 | 1;
 const MacAddress kGatewayMac{{2, 0, 0, 0, 0, 0x0a}};
 constexpr size_t kKeysMax = 64;
+// Longer than it takes to fill the cache and to measure; within what the cache's coarse clock allows without sweeps.
+constexpr Duration kLease = 240s;
 
 IpAddress address(uint32_t host_order) {
   uint8_t raw[4] = {uint8_t(host_order >> 24), uint8_t(host_order >> 16), uint8_t(host_order >> 8),
@@ -157,7 +159,7 @@ CacheEntry Fleet::lease(uint32_t n, Instant now) const {
   return {.member = s.member,
           .group = {s.group + 1},
           .version = {1, 1, n + 1u},
-          .ends = now + 100s,
+          .ends = now + kLease,
           .bytes = uint64_t(1) << 27};
 }
 
