@@ -72,9 +72,9 @@ void Fleet::make_layout(const MacAddress& port_mac) {
   std::vector<std::pair<Prefix, uint32_t>> prefixes;
   for (uint32_t g = 0; g < options_.groups; ++g) {
     Group group{.id = {g + 1},
-                .name = "g" + std::to_string(g + 1),
                 .secret = group_secret(secret, {g + 1}, 0),
                 .rules = SessionRules({{Protocol::tcp, {{kServerPort, kServerPort}}, PacketClass::stateful}}),
+                .name = "g" + std::to_string(g + 1),
                 .members = {}};
     for (uint32_t i = 0; i < members_per_group_; ++i) {
       MemberId m{1 + (g * members_per_group_ + i) % options_.members};

@@ -301,10 +301,7 @@ ParseResult parse_frame_carefully(Bytes frame, ParsedPacket& out, ParseChecks ch
 }
 
 ParseResult parse_ip(Bytes packet, ParsedPacket& out, ParseChecks checks) {
-  if (!checks.l4_checksum && !packet.empty()) {
-    const uint16_t ethertype = packet[0] >> 4 == 4 ? kEthertypeIp4 : kEthertypeIp6;
-    if (parse_plain_ip(packet.data(), packet.size(), ethertype, 0, out)) return ParseResult::ok;
-  }
+  if (!checks.l4_checksum && parse_plain_ip(packet, out)) return ParseResult::ok;
   return parse_ip_carefully(packet, out, checks);
 }
 

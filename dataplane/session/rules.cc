@@ -5,13 +5,6 @@ namespace statecast {
 
 namespace {
 
-constexpr uint8_t kFin = 1, kSyn = 2, kRst = 4, kAck = 16;
-
-// An ICMP error has no flags, so it never does.
-bool starts_a_session(const ParsedPacket& p) {
-  return p.protocol == Protocol::tcp && (p.tcp_flags & (kSyn | kAck | kRst | kFin)) == kSyn;
-}
-
 // The ID by the packet's ends, or by those of its quote, which goes the other way.
 void set_id(SessionId& id, Bytes frame, const ParsedPacket& p, GroupId group, bool source_is_client) {
   const bool v6 = p.ip_version == 6;
@@ -45,8 +38,27 @@ const char* to_string(PacketClass c) {
   return "unknown";
 }
 
-PacketClass SessionRules::classify(Bytes frame, const ParsedPacket& p, GroupId group, Direction direction,
-                                   SessionId& id) const {
+SessionRules::SessionRules(std::vector<SessionRule> rules) : rules_(std::move(rules)) {
+  auto add = [&](Protocol protocol, PortRange ports, PacketClass packet_class) {
+    if (ports.last < ports.first) return;
+    const uint8_t protocols = protocol == Protocol::none  ? 3
+                              : protocol == Protocol::tcp ? 1
+                              : protocol == Protocol::udp ? 2
+                                                          : 0;
+    if (plain_count_ < kPlainMax) {
+      plain_[plain_count_] = {ports.first, static_cast<uint16_t>(ports.last - ports.first), protocols, packet_class};
+    }
+    ++plain_count_;
+  };
+  if (rules_.empty()) add(Protocol::none, {}, PacketClass::stateful);
+  for (const SessionRule& r : rules_) {
+    if (r.ports.empty()) add(r.protocol, {}, r.packet_class);
+    for (const PortRange& ports : r.ports) add(r.protocol, ports, r.packet_class);
+  }
+}
+
+PacketClass SessionRules::classify_carefully(Bytes frame, const ParsedPacket& p, GroupId group, Direction direction,
+                                             SessionId& id) const {
   id.length = 0;
   if (p.protocol != Protocol::tcp && p.protocol != Protocol::udp) return PacketClass::none;
   bool has_ports = p.fragment != Fragment::later;

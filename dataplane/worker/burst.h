@@ -83,7 +83,6 @@ struct Burst : BurstMarks {
   uint32_t group[kBurstMax];     // index into Layout::groups, or kNoGroup
   SessionId id[kBurstMax];       // length 0: none
   SessionKey key[kBurstMax];     // valid where has_key
-  CacheHit hit[kBurstMax];       // valid behind resolve where has_key
   Envelope envelope[kBurstMax];  // where an envelope was opened
   Endpoint from[kBurstMax];      // its outer source
   uint16_t port[kBurstMax];      // where it came in; where it goes out once encapsulated or delivered
@@ -108,6 +107,8 @@ struct Burst : BurstMarks {
     way[i] = w;
     ways |= 1u << unsigned(w);
   }
+  // A member had it before: its envelope said something beside the reply.
+  bool is_special(unsigned i) const { return not_mine[i] || with_lease[i] || hand_to[i].value != 0; }
   // False: no packet of the burst, so a stage need not look for one.
   bool has(Verdict v) const { return verdicts >> unsigned(v) & 1; }
   bool has(Way w) const { return ways >> unsigned(w) & 1; }

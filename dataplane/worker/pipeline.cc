@@ -5,13 +5,14 @@
 
 #include <rte_ether.h>
 
+#include <bit>
 #include <cstring>
 
 #include "dataplane/envelope/outer.h"
 #include "dataplane/envelope/seal_burst.h"
 #include "dataplane/packet/icmp.h"
 #include "dataplane/packet/neighbour.h"
-#include "dataplane/packet/parse_plain.h"
+#include "dataplane/packet/parse_burst.h"
 #include "dataplane/worker/answers.h"
 #include "dataplane/worker/outer.h"
 #include "dataplane/worker/selection.h"
@@ -120,13 +121,24 @@ void rerun_pipeline(Burst& b, const Snapshot& s, PipelineState& state, Instant n
 }
 
 void parse_packets(Burst& b) {
-  for (unsigned i = 0; i < b.count; ++i) rte_prefetch0(rte_pktmbuf_mtod(b.packet[i], const void*));
+  const uint8_t* frames[kBurstMax];
+  uint16_t lengths[kBurstMax];
   for (unsigned i = 0; i < b.count; ++i) {
-    if (b.packet[i]->nb_segs > 1 && rte_pktmbuf_linearize(b.packet[i]) != 0) {
-      b.drop(i, Counter::parse_drop_no_memory);
-      continue;
+    frames[i] = b.data(i);
+    rte_prefetch0(frames[i]);
+  }
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (b.packet[i]->nb_segs > 1) [[unlikely]] {
+      if (rte_pktmbuf_linearize(b.packet[i]) != 0) b.drop(i, Counter::parse_drop_no_memory);
+      frames[i] = b.data(i);
     }
-    if (parse_plain(b.frame(i), b.parsed[i])) continue;
+    lengths[i] = b.packet[i]->data_len;
+  }
+  const uint32_t plain = parse_plain_burst(frames, lengths, b.count, b.parsed);
+  const auto all = static_cast<uint32_t>((uint64_t(1) << b.count) - 1);
+  for (uint32_t others = all & ~plain; others != 0; others &= others - 1) {
+    const auto i = static_cast<unsigned>(std::countr_zero(others));
+    if (!b.pending(i)) continue;
     ParseResult r = parse_frame_carefully(b.frame(i), b.parsed[i]);
     b.fragments |= b.parsed[i].fragment != Fragment::none;
     if (r == ParseResult::ok || r == ParseResult::unsupported_protocol) continue;  // the latter may be the kernel's
@@ -145,14 +157,14 @@ namespace {
 // A port in promiscuous mode (net_af_packet's always is) also shows what a switch floods to everybody. What this proxy
 // takes for itself must be addressed to the port; only neighbour frames, and what is left to the kernel, may go to a
 // group of stations.
-bool is_for_station(const Burst& b, unsigned i, const PortLayout& port) {
+bool is_for_station(const uint8_t* frame, const PortLayout& port) {
   uint64_t destination, own = 0;  // two bytes more than an address, which are shifted out
-  std::memcpy(&destination, b.data(i), sizeof destination);
+  std::memcpy(&destination, frame, sizeof destination);
   std::memcpy(&own, port.mac.raw.data(), 6);
   return ((destination ^ own) << 16) == 0;
 }
-bool is_for_many(const Burst& b, unsigned i) {
-  return (b.frame(i)[0] & 1) != 0;
+bool is_for_many(const uint8_t* frame) {
+  return (frame[0] & 1) != 0;
 }
 
 // Whose a packet is that is neither TCP nor UDP to a group.
@@ -184,25 +196,33 @@ void find_way(Burst& b, unsigned i, const Layout& layout, const PortLayout* port
 
 void find_groups(Burst& b, const Snapshot& s) {
   const Layout& layout = *s.layout;
+  const GroupTable& table = layout.group_table;
+  uint16_t of = kNoPort;
+  const PortLayout* port = nullptr;  // offline there are no ports, and every way in is allowed
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.verdict[i] == Verdict::drop) continue;  // else at least the Ethernet header is there
-    // Offline there are no ports, and every way in is allowed.
-    const PortLayout* port = b.port[i] < layout.ports.size() ? &layout.ports[b.port[i]] : nullptr;
-    bool to_station = !port || is_for_station(b, i, *port);
-    if (!to_station && !is_for_many(b, i)) b.drop(i, Counter::group_drop_not_for_us);
+    if (b.port[i] != of) {
+      of = b.port[i];
+      port = of < layout.ports.size() ? &layout.ports[of] : nullptr;
+    }
+    const uint8_t* frame = b.data(i);
+    const bool to_station = !port || is_for_station(frame, *port);
+    if (!to_station && !is_for_many(frame)) b.drop(i, Counter::group_drop_not_for_us);
     if (!b.pending(i)) continue;
     const ParsedPacket& p = b.parsed[i];
-    const uint8_t* ip = b.data(i) + p.l3_offset;
-    b.group[i] = p.ip_version == 4 ? layout.group_table.find_v4(ip + 16) : layout.group_table.find_v6(ip + 24);
-    if (b.group[i] != kNoGroup && (p.protocol == Protocol::tcp || p.protocol == Protocol::udp)) {
+    const uint8_t* ip = frame + p.l3_offset;
+    const uint32_t group = p.ip_version == 4 ? table.find_v4(ip + 16) : table.find_v6(ip + 24);
+    b.group[i] = group;
+    if (group != kNoGroup && (p.protocol == Protocol::tcp || p.protocol == Protocol::udp)) [[likely]] {
       // What nearly all are; an ICMP error stands for the session that it quotes.
-      b.set_way(i, Way::client);
+      b.way[i] = Way::client;
       if (port && !port->anycast) b.drop(i, Counter::group_drop_wrong_port);
     } else {
       find_way(b, i, layout, port);
     }
-    if (b.pending(i) && !to_station) b.drop(i, Counter::group_drop_not_for_us);
+    if (!to_station && b.pending(i)) b.drop(i, Counter::group_drop_not_for_us);
   }
+  b.ways |= 1u << unsigned(Way::client);
 }
 
 void limit_neighbours(Burst& b, PipelineState& state, Instant now) {
@@ -220,10 +240,11 @@ void limit_neighbours(Burst& b, PipelineState& state, Instant now) {
 }
 
 void classify(Burst& b, const Snapshot& s, const PipelineState& state) {
+  const Group* groups = s.layout->groups.data();
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.way[i] == Way::client && b.pending(i)) {
       if (b.parsed[i].fragment == Fragment::later) continue;  // has no ports: identify
-      const Group& g = s.layout->groups[b.group[i]];
+      const Group& g = groups[b.group[i]];
       b.packet_class[i] = g.rules.classify(b.frame(i), b.parsed[i], g.id, Direction::from_client, b.id[i]);
       if (b.packet_class[i] == PacketClass::none) b.drop(i, Counter::classify_drop_no_rule);
     } else if (b.way[i] == Way::member && b.verdict[i] == Verdict::to_client &&
@@ -310,8 +331,7 @@ void answer_unknown(Burst& b, unsigned i, const Snapshot& s, PipelineState& stat
   select(b, i, s, b.key[i].low, Counter::resolve_forward_admitted);
 }
 
-void resolve_one(Burst& b, unsigned i, const Snapshot& s, PipelineState& state, Instant now) {
-  const CacheHit& hit = b.hit[i];
+void resolve_one(Burst& b, unsigned i, const CacheHit& hit, const Snapshot& s, PipelineState& state, Instant now) {
   b.ask[i] = hit.ask_again;
   if (b.with_lease[i]) return b.decide(i, Verdict::to_control, Counter::open_control_lease);
   // A packet that a member handed back has spent its bytes already; all that can stop it is a revocation.
@@ -359,11 +379,14 @@ void resolve(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
   CacheHit hits[kBurstMax];
   unsigned n = 0;
   for (unsigned i = 0; i < b.count; ++i) {
-    if (b.way[i] == Way::client && b.pending(i) && b.packet_class[i] == PacketClass::stateless)
-      resolve_stateless(b, i, s);
-    if (b.way[i] == Way::client && b.pending(i) && !b.has_key[i]) b.drop(i, Counter::classify_drop_no_rule);
-    if (!b.has_key[i] || (b.way[i] == Way::client && !b.pending(i))) continue;
-    bool pays = b.way[i] == Way::client && b.hand_to[i].value == 0 && !b.not_mine[i] && !b.with_lease[i];
+    if (b.way[i] == Way::client && b.pending(i)) {
+      if (b.packet_class[i] == PacketClass::stateless) resolve_stateless(b, i, s);
+      if (b.pending(i) && !b.has_key[i]) b.drop(i, Counter::classify_drop_no_rule);
+      if (!b.pending(i)) continue;
+    } else if (b.way[i] == Way::client || !b.has_key[i]) {
+      continue;
+    }
+    const bool pays = b.way[i] == Way::client && b.hand_to[i].value == 0 && !b.not_mine[i] && !b.with_lease[i];
     keys[n] = b.key[i];
     bytes[n] = pays ? b.parsed[i].l3_length : 0;  // 0: a look that spends nothing
     index[n++] = i;
@@ -372,11 +395,15 @@ void resolve(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
   state.cache->lookup(keys, bytes, n, now, hits);
   for (unsigned k = 0; k < n; ++k) {
     unsigned i = index[k];
-    b.hit[i] = hits[k];
-    if (b.way[i] == Way::member)
+    if (b.way[i] == Way::member) {
       b.forget_negative[i] = hits[k].verdict == CacheVerdict::negative;
-    else
-      resolve_one(b, i, s, state, now);
+    } else if (hits[k].verdict == CacheVerdict::forward && !b.is_special(i)) [[likely]] {
+      b.ask[i] = hits[k].ask_again;
+      b.member[i] = hits[k].member;
+      b.decide(i, Verdict::forward, Counter::resolve_forward_cache_hit);
+    } else {
+      resolve_one(b, i, hits[k], s, state, now);
+    }
   }
 }
 
@@ -385,6 +412,9 @@ namespace {
 // What the envelope of packet i has to say. Nothing, as a rule.
 bool has_options(const Burst& b, unsigned i) {
   return b.admitted[i] || b.forwarded[i] || b.packet_class[i] == PacketClass::bootstrapping;
+}
+PayloadKind kind_of(const Burst& b, unsigned i) {
+  return b.parsed[i].ip_version == 4 ? PayloadKind::ipv4 : PayloadKind::ipv6;
 }
 EnvelopeOptions options_of(const Burst& b, unsigned i, const Layout& layout) {
   EnvelopeOptions options;
@@ -396,78 +426,72 @@ EnvelopeOptions options_of(const Burst& b, unsigned i, const Layout& layout) {
   return options;
 }
 
-// At its front.
-void grow(rte_mbuf* m, size_t by) {
-  m->data_off = static_cast<uint16_t>(m->data_off - by);
-  m->data_len = static_cast<uint16_t>(m->data_len + by);
-  m->pkt_len += static_cast<uint32_t>(by);
-}
-
 }  // namespace
 
 void encapsulate(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
   if (!state.peers || !b.has(Verdict::forward)) return;
-  const EnvelopeOptions none;
-  EnvelopeOptions some;
   const Layout& layout = *s.layout;
   const size_t mtu = layout.inner_mtu(), outer = outer_size(layout.underlay.address.family);
   const bool v4 = layout.underlay.address.is_v4();
   SealBurst seals(*state.peers, state.stream, state.peers->timestamp_us(now));
   uint32_t peer[kBurstMax];
+  state.lines.find(b, layout, peer);
+
+  // Can it be sent, and what has its envelope to say? Where that is nothing, as a rule, it waits for the loop below.
+  unsigned plain[kBurstMax], plain_count = 0, to_sum[kBurstMax], to_sum_count = 0;
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.verdict[i] != Verdict::forward) continue;
-    peer[i] = layout.peer_index.find(NodeId::member(b.member[i]));
-    if (peer[i] != NodeIndex::kNone) rte_prefetch0(&state.lines.of(peer[i]));
-  }
-  unsigned sealed[kBurstMax], n = 0;
-  for (unsigned i = 0; i < b.count; ++i) {
-    if (b.verdict[i] != Verdict::forward) continue;
-    bare(b, i);
-    if (b.parsed[i].l3_length > mtu) {
+    const size_t length = b.parsed[i].l3_length, inner_at = b.packet[i]->data_off + size_t(b.parsed[i].l3_offset);
+    if (length > mtu) [[unlikely]] {
+      bare(b, i);
       answer_too_big(b, i, mtu, state, now);
       continue;
     }
-    if (peer[i] == NodeIndex::kNone) {
-      b.drop(i, Counter::encap_drop_no_endpoint);
-      continue;
-    }
     SendLine& line = state.lines.of(peer[i]);
-    if (!line.usable(s.generation)) {
+    if (!line.usable(s.generation)) [[unlikely]] {
       const Counter why = state.lines.renew(peer[i], s, *state.peers, state.stream);
       if (why != Counter::count) {
         b.drop(i, why);
         continue;
       }
     }
-    rte_mbuf* m = b.packet[i];
-    const EnvelopeOptions* options = &none;
-    size_t envelope = kEnvelopeSizeMin;
-    if (has_options(b, i)) {
-      some = options_of(b, i, layout);
-      options = &some;
-      envelope += options_size(some);
+    if (v4 && !has_options(b, i) && inner_at >= kEnvelopeSizeMin + kOuterSizeV4) [[likely]] {
+      plain[plain_count++] = i;
+      continue;
     }
-    if (m->data_off < envelope + outer) {
+    const EnvelopeOptions options = options_of(b, i, layout);
+    const size_t extra = options_size(options), before = kEnvelopeSizeMin + extra;
+    if (inner_at < before + outer) {
       b.drop(i, Counter::encap_drop_no_headroom);
       continue;
     }
-    const PayloadKind kind = b.parsed[i].ip_version == 4 ? PayloadKind::ipv4 : PayloadKind::ipv6;
-    uint8_t* payload = b.data(i);
-    seals.add(line.keys, layout.groups[b.group[i]].id, kind, *options, b.frame(i), payload);
+    bare(b, i);
+    rte_mbuf* m = b.packet[i];
+    seals.add(line.keys, layout.groups[b.group[i]].id, kind_of(b, i), &options, extra, b.frame(i), b.data(i));
+    rte_pktmbuf_prepend(m, static_cast<uint16_t>(before));
     b.port[i] = line.port;
-    if (v4) {
-      state.lines.outer(line).write(line.receiver, envelope + m->data_len, payload - envelope - outer);
-      grow(m, envelope + outer);
-    } else {
-      grow(m, envelope);
-      sealed[n++] = i;
-    }
+    to_sum[to_sum_count++] = i;
+  }
+  // Everything goes before the inner packet: the envelope's header, and before that the outer ones.
+  constexpr size_t kBefore = kEnvelopeSizeMin + kOuterSizeV4;
+  for (unsigned k = 0; k < plain_count; ++k) {
+    const unsigned i = plain[k];
+    const SendLine& line = state.lines.of(peer[i]);
+    rte_mbuf* m = b.packet[i];
+    const size_t length = b.parsed[i].l3_length;
+    uint8_t* inner = rte_pktmbuf_mtod(m, uint8_t*) + b.parsed[i].l3_offset;
+    seals.add(line.keys, layout.groups[b.group[i]].id, kind_of(b, i), nullptr, 0, {inner, length}, inner);
+    state.lines.outer(line).write(line.receiver, kEnvelopeSizeMin + length, inner - kBefore);
+    m->data_off = static_cast<uint16_t>(m->data_off + b.parsed[i].l3_offset - kBefore);
+    m->data_len = static_cast<uint16_t>(length + kBefore);
+    m->pkt_len = static_cast<uint32_t>(length + kBefore);
+    b.port[i] = line.port;
   }
   seals.finish();
   // Over IPv6 the outer checksum covers the tags.
-  for (unsigned k = 0; k < n; ++k) {
-    const PeerHop& to = s.peers[peer[sealed[k]]];
-    add_underlay_headers(b.packet[sealed[k]], layout, to.hop, to.endpoint, layout.underlay.port.value);
+  for (unsigned k = 0; k < to_sum_count; ++k) {
+    const PeerHop& to = s.peers[peer[to_sum[k]]];
+    add_underlay_headers(b.packet[to_sum[k]], layout, to.hop, to.endpoint, layout.underlay.port.value);
   }
 }
 

@@ -95,6 +95,7 @@ void identify(Burst& b, const Snapshot& s, PipelineState& state, Instant now);
 void resolve(Burst& b, const Snapshot& s, PipelineState& state, Instant now);
 
 // 7. Reads: verdict == forward, member. Writes: the packet: outer headers and envelope before the inner packet; port.
+//    `parsed` stays what it was of the packet as it came.
 //    Overrules with drop: no endpoint, keys, next hop or room; too big, where it is not answered (then to_client).
 void encapsulate(Burst& b, const Snapshot& s, PipelineState& state, Instant now);
 

@@ -3,12 +3,24 @@
 
 namespace statecast {
 
-SendLines::SendLines(const Layout& layout) : lines_(layout.peers.size()) {
+SendLines::SendLines(const Layout& layout) : lines_(layout.peers.size() + 1) {
   if (!layout.underlay.address.is_v4()) return;
   for (const PortLayout& p : layout.ports) outer_.emplace_back(p.mac, layout.underlay);
 }
 
+void SendLines::find(const Burst& b, const Layout& layout, uint32_t peer[]) const {
+  constexpr size_t kNear = 256;  // lines: 16 KB
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (b.verdict[i] == Verdict::forward) peer[i] = layout.peer_index.find(NodeId::member(b.member[i]));
+  }
+  if (lines_.size() <= kNear) return;
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (b.verdict[i] == Verdict::forward && peer[i] < lines_.size()) __builtin_prefetch(&lines_[peer[i]]);
+  }
+}
+
 Counter SendLines::renew(uint32_t peer, const Snapshot& s, const PeerTable& peers, uint8_t stream) {
+  if (peer >= s.peers.size()) return Counter::encap_drop_no_endpoint;
   SendLine& line = lines_[peer];
   line.generation = 0;
   const PeerHop& to = s.peers[peer];

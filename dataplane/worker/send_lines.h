@@ -14,6 +14,7 @@
 
 #include "dataplane/envelope/outer.h"
 #include "dataplane/envelope/peers.h"
+#include "dataplane/worker/burst.h"
 #include "dataplane/worker/counters.h"
 #include "dataplane/worker/snapshot.h"
 
@@ -33,14 +34,18 @@ class SendLines {
  public:
   explicit SendLines(const Layout& layout);
 
-  SendLine& of(uint32_t peer) { return lines_[peer]; }
+  // NodeIndex::kNone has a line, too: one that never becomes usable.
+  SendLine& of(uint32_t peer) { return lines_[peer < lines_.size() ? peer : lines_.size() - 1]; }
+  // Which line each packet that is to be forwarded needs; where they may not lie in a near cache, they are on their
+  // way.
+  void find(const Burst& b, const Layout& layout, uint32_t peer[]) const;
   // Makes the line anew. Counter::count, or why nothing can be sent to this peer now.
   Counter renew(uint32_t peer, const Snapshot& s, const PeerTable& peers, uint8_t stream);
   // REQUIRES: an underlay of IPv4.
   const OuterTemplateV4& outer(const SendLine& line) const { return outer_[line.port]; }
 
  private:
-  std::vector<SendLine> lines_;         // as Layout::peers
+  std::vector<SendLine> lines_;         // as Layout::peers, and one for nobody
   std::vector<OuterTemplateV4> outer_;  // by port
 };
 

@@ -53,10 +53,11 @@ struct GroupMember {
 };
 
 struct Group {
+  // What each packet wants first, so that it lies together.
   GroupId id;
-  std::string name;
   GroupSecret secret;
   SessionRules rules;
+  std::string name;
   std::vector<GroupMember> members;  // by id
   UnknownAnswer unknown = UnknownAnswer::drop;
   uint32_t admit_per_second = 10'000;

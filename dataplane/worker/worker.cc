@@ -114,12 +114,23 @@ bool Worker::turn() {
 void Worker::finish(Burst& b, Instant now) {
   Counter last = Counter::count;
   uint64_t in_a_row = 0;  // most packets of a burst have one reason: counted together
+  TxBuffer* tx = nullptr;
   for (unsigned i = 0; i < b.count; ++i) {
     rte_mbuf* m = b.packet[i];
-    if (has_news(b, i)) tell_control(b, i);
+    if (has_news(b, i)) [[unlikely]]
+      tell_control(b, i);
+    if (b.verdict[i] == Verdict::forward && b.reason[i] == last && tx && b.port[i] == tx->to.port) [[likely]] {
+      ++in_a_row;  // as the one before
+      tx->packet[tx->count++] = m;
+      if (tx->count == std::size(tx->packet)) flush(*tx);
+      continue;
+    }
     switch (b.verdict[i]) {
       case Verdict::forward:
-      case Verdict::to_client: transmit(b.port[i], m); break;
+      case Verdict::to_client:
+        transmit(b.port[i], m);
+        tx = b.port[i] < tx_.size() ? &tx_[b.port[i]] : nullptr;
+        break;
       case Verdict::hold: hold(b, i, now); break;
       case Verdict::to_control:
         if (!to_control(b, i)) {

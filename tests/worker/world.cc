@@ -42,7 +42,7 @@ std::shared_ptr<const Layout> make_test_layout(const FleetSecret& fleet) {
   auto group = [&](uint32_t id, const char* name, std::vector<SessionRule> rules, std::vector<MemberId> members,
                    UnknownAnswer unknown) {
     Group g{
-        .id = {id}, .name = name, .secret = group_secret(fleet, {id}, 0), .rules = SessionRules(rules), .members = {}};
+        .id = {id}, .secret = group_secret(fleet, {id}, 0), .rules = SessionRules(rules), .name = name, .members = {}};
     for (MemberId m : members) g.members.push_back({m, 100, l->peer_index.find(NodeId::member(m))});
     g.unknown = unknown;
     l->groups.push_back(g);
