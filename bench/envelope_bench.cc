@@ -89,7 +89,7 @@ void seal_burst(benchmark::State& state) {
     SealBurst seals(w.proxy, 0, 5);
     for (auto& packet : packets) {
       at = (at + 7) % peers;
-      seals.add(keys[at], GroupId{10}, PayloadKind::ipv4, {}, Bytes(packet).subspan(kEnvelopeSizeMax),
+      seals.add(keys[at], GroupId{10}, PayloadKind::ipv4, nullptr, 0, Bytes(packet).subspan(kEnvelopeSizeMax),
                 packet.data() + kEnvelopeSizeMax);
     }
     seals.finish();
