@@ -160,7 +160,7 @@ CacheEntry Fleet::lease(uint32_t n, Instant now) const {
           .group = {s.group + 1},
           .version = {1, 1, n + 1u},
           .ends = now + kLease,
-          .bytes = uint64_t(1) << 27};
+          .bytes = uint64_t(1) << 26};
 }
 
 void Fleet::fill(Instant now) {
