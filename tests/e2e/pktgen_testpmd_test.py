@@ -19,20 +19,24 @@ class Forwarder:
     """dpdk-testpmd behind a memif socket; ends when its standard input does."""
 
     def __init__(self, mode, folder):
+        self.prefix = f"pktgen-{mode}-{os.getpid()}"
         self.socket = os.path.join(folder, mode + ".sock")
         self.log = open(os.path.join(folder, mode + ".log"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(
             ["dpdk-testpmd", "--no-huge", "-m", "192", "--no-pci", "--no-telemetry", "--no-shconf", "--file-prefix",
-             f"pktgen-{mode}-{os.getpid()}", "--lcores", f"0,1@{os.cpu_count() - 1}", "--vdev",
+             self.prefix, "--lcores", f"0,1@{os.cpu_count() - 1}", "--vdev",
              f"net_memif0,role=server,socket={self.socket},socket-abstract=no,rsize=12", "--", "--forward-mode", mode,
              "--nb-cores=1", "--total-num-mbufs=16384"],
             stdin=subprocess.PIPE, stdout=self.log, stderr=self.log)
-        deadline = time.monotonic() + 20
-        while not os.path.exists(self.socket):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.log.seek(0)
-                raise AssertionError(self.log.read())
+        # The socket is there before the port is started; who connects in between is turned away for good.
+        deadline = time.monotonic() + 40
+        while "Checking link statuses" not in self.said():
+            assert self.process.poll() is None and time.monotonic() < deadline, self.said()
             time.sleep(0.1)
+
+    def said(self):
+        with open(self.log.name, encoding="utf-8") as f:
+            return f.read()
 
     def end(self):
         self.process.stdin.close()
@@ -41,6 +45,7 @@ class Forwarder:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        shutil.rmtree(f"/var/run/dpdk/{self.prefix}", ignore_errors=True)
 
 
 def generate(socket, *more):

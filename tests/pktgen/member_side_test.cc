@@ -14,7 +14,7 @@ namespace statecast {
 namespace {
 
 const MacAddress kOwnMac{{2, 0, 0, 0, 0, 1}}, kProxyMac{{2, 0, 0, 0, 0, 2}};
-const Endpoint kProxyAt = *Endpoint::parse("10.9.2.1:6081"), kServer = *Endpoint::parse("203.0.113.10:443");
+const Endpoint kServer = *Endpoint::parse("203.0.113.10:443");
 constexpr GroupId kGroup{10};
 constexpr uint64_t kNonce = 99;
 
@@ -36,7 +36,8 @@ PktgenConfig config() {
   return c;
 }
 
-class MemberSideTest : public testing::Test {
+// Its parameter: an underlay of IPv6.
+class MemberSideTest : public testing::TestWithParam<bool> {
  protected:
   explicit MemberSideTest(uint32_t verify_every = 1)
       : plan_(*make_plan(config())),
@@ -46,7 +47,7 @@ class MemberSideTest : public testing::Test {
     FleetSecret fleet;
     fleet.raw.fill(7);
     MemberSideOptions o{.members = {},
-                        .proxies = {{ProxyId{1}, kProxyAt, ""}},
+                        .proxies = {{ProxyId{1}, proxy_at_, ""}},
                         .group = kGroup,
                         .verify_every = verify_every,
                         .plan = &plan_,
@@ -60,7 +61,9 @@ class MemberSideTest : public testing::Test {
     }
     side_ = std::make_unique<MemberSide>(std::move(o), now_);
   }
-  static IpAddress member_address(uint32_t id) { return *IpAddress::parse("10.9.2." + std::to_string(id)); }
+  IpAddress member_address(uint32_t id) const {
+    return *IpAddress::parse((GetParam() ? "fd00:9::" : "10.9.2.") + std::to_string(id));
+  }
 
   // Hellos and keep-alives go to and fro until neither has more to say.
   void run(Duration d) {
@@ -98,10 +101,10 @@ class MemberSideTest : public testing::Test {
     }
   }
   std::vector<uint8_t> in_frame(Bytes datagram, const Endpoint& to) const {
-    std::vector<uint8_t> frame(kOuterSizeV4 + datagram.size());
-    std::copy(datagram.begin(), datagram.end(), frame.begin() + kOuterSizeV4);
-    write_outer({.destination_mac = kOwnMac, .source_mac = kProxyMac, .source = kProxyAt, .destination = to},
-                Bytes(frame).subspan(kOuterSizeV4), MutableBytes(frame).first(kOuterSizeV4));
+    std::vector<uint8_t> frame(outer_ + datagram.size());
+    std::copy(datagram.begin(), datagram.end(), frame.begin() + static_cast<long>(outer_));
+    write_outer({.destination_mac = kOwnMac, .source_mac = kProxyMac, .source = proxy_at_, .destination = to},
+                Bytes(frame).subspan(outer_), MutableBytes(frame).first(outer_));
     return frame;
   }
   // A client's packet on its way to a member.
@@ -165,6 +168,8 @@ class MemberSideTest : public testing::Test {
     side_->poll(now_);
   }
 
+  const Endpoint proxy_at_{*IpAddress::parse(GetParam() ? "fd00:9::1" : "10.9.2.1"), Port{kEnvelopePort}};
+  const size_t outer_ = GetParam() ? kOuterSizeV6 : kOuterSizeV4;
   Instant now_{1000s};
   Plan plan_;
   SessionStates states_;
@@ -177,7 +182,7 @@ class MemberSideTest : public testing::Test {
   std::vector<std::vector<uint8_t>> answers_;
 };
 
-TEST_F(MemberSideTest, SaysHelloForEachMember) {
+TEST_P(MemberSideTest, SaysHelloForEachMember) {
   EXPECT_FALSE(side_->ready());
   run(1s);
   EXPECT_TRUE(side_->ready());
@@ -185,7 +190,7 @@ TEST_F(MemberSideTest, SaysHelloForEachMember) {
     EXPECT_EQ(peers_.endpoint(NodeId::member(MemberId{id})), (Endpoint{member_address(id), Port{kEnvelopePort}}));
 }
 
-TEST_F(MemberSideTest, ASynBecomesAnInsertWithItsSynAck) {
+TEST_P(MemberSideTest, ASynBecomesAnInsertWithItsSynAck) {
   run(1s);
   EnvelopeOptions options;
   options.replica_hint = ProxyId{1};
@@ -206,7 +211,7 @@ TEST_F(MemberSideTest, ASynBecomesAnInsertWithItsSynAck) {
   EXPECT_EQ(h->member, 1u) << "the second";
 }
 
-TEST_F(MemberSideTest, InsertedSessionsAreReadyOnceTheDirectorySaysSo) {
+TEST_P(MemberSideTest, InsertedSessionsAreReadyOnceTheDirectorySaysSo) {
   run(1s);
   ASSERT_TRUE(side_->insert(plan_.streams[1], 4, now_));
   ASSERT_TRUE(side_->insert(plan_.streams[1], 5, now_));
@@ -233,7 +238,7 @@ TEST_F(MemberSideTest, InsertedSessionsAreReadyOnceTheDirectorySaysSo) {
   EXPECT_EQ(counters_.inserts_failed.value(), 1u);
 }
 
-TEST_F(MemberSideTest, ASessionHasOneHome) {
+TEST_P(MemberSideTest, ASessionHasOneHome) {
   run(1s);
   auto first = brought(7, packet(1, 2)), second = brought(8, packet(1, 2)), third = brought(8, packet(1, 3));
   Brought b = deliver(first);
@@ -246,12 +251,12 @@ TEST_F(MemberSideTest, ASessionHasOneHome) {
   EXPECT_TRUE(is_home(b, third, 1, 3));
 }
 
-TEST_F(MemberSideTest, WhatDoesNotVerifyIsCountedOnce) {
+TEST_P(MemberSideTest, WhatDoesNotVerifyIsCountedOnce) {
   run(1s);
   uint64_t before = counters_.envelopes.value();
   auto good = brought(7, packet(1, 0)), bad = brought(7, packet(1, 0)), broken = brought(7, packet(1, 0));
-  bad[kOuterSizeV4 + kEnvelopeSizeMin - 1] ^= 1;  // of the tag
-  broken[kOuterSizeV4] = 0xff;                    // Geneve's version
+  bad[outer_ + kEnvelopeSizeMin - 1] ^= 1;  // of the tag
+  broken[outer_] = 0xff;                    // Geneve's version
   EXPECT_EQ(deliver(good).kind, Brought::Kind::data);
   EXPECT_EQ(deliver(bad).kind, Brought::Kind::handled);
   EXPECT_EQ(deliver(good).kind, Brought::Kind::handled) << "a second time";
@@ -260,11 +265,11 @@ TEST_F(MemberSideTest, WhatDoesNotVerifyIsCountedOnce) {
   EXPECT_EQ(counters_.replayed.value(), 1u);
   EXPECT_EQ(counters_.bad_envelope.value(), 1u);
   EXPECT_EQ(counters_.envelopes.value() - before, 4u);
-  auto elsewhere = in_frame(Bytes(good).subspan(kOuterSizeV4), {member_address(9), Port{kEnvelopePort}});
+  auto elsewhere = in_frame(Bytes(good).subspan(outer_), {member_address(9), Port{kEnvelopePort}});
   EXPECT_EQ(deliver(elsewhere).kind, Brought::Kind::other);
 }
 
-TEST_F(MemberSideTest, AnswersAreSealedInPlace) {
+TEST_P(MemberSideTest, AnswersAreSealedInPlace) {
   run(1s);
   auto frame = brought(7, packet(1, 6));
   Brought b = deliver(frame);
@@ -278,7 +283,7 @@ TEST_F(MemberSideTest, AnswersAreSealedInPlace) {
   EXPECT_TRUE(std::equal(packet.begin(), packet.end(), answers_[0].begin(), answers_[0].end()));
 }
 
-TEST_F(MemberSideTest, AnAdmittedSessionIsInserted) {
+TEST_P(MemberSideTest, AnAdmittedSessionIsInserted) {
   run(1s);
   EnvelopeOptions options;
   options.admitted = true;
@@ -296,18 +301,21 @@ class SamplingMemberSideTest : public MemberSideTest {
   SamplingMemberSideTest() : MemberSideTest(4) {}
 };
 
-TEST_F(SamplingMemberSideTest, LooksAtEachFourthTag) {
+TEST_P(SamplingMemberSideTest, LooksAtEachFourthTag) {
   run(1s);
   int passed = 0;
   for (int i = 0; i < 8; ++i) {
     auto bad = brought(7, packet(1, 0));
-    bad[kOuterSizeV4 + kEnvelopeSizeMin - 1] ^= 1;
+    bad[outer_ + kEnvelopeSizeMin - 1] ^= 1;
     passed += deliver(bad).kind == Brought::Kind::data;
   }
   EXPECT_EQ(passed, 6);
   EXPECT_EQ(counters_.unverified.value(), 6u);
   EXPECT_EQ(counters_.bad_tag.value(), 2u);
 }
+
+INSTANTIATE_TEST_SUITE_P(Underlay, MemberSideTest, testing::Bool());
+INSTANTIATE_TEST_SUITE_P(Underlay, SamplingMemberSideTest, testing::Bool());
 
 }  // namespace
 }  // namespace statecast

@@ -94,7 +94,7 @@ int run(const Arguments& args) {
   std::signal(SIGINT, end);
   std::signal(SIGTERM, end);
 
-  auto bed = Testbed::start(*config);
+  auto bed = Testbed::start(*config, stop_requested);
   if (!bed) return die(args, bed.error());
   auto live = [&](const std::string& line) {
     if (!args.quiet) std::fprintf(stderr, "%s\n", line.c_str());

@@ -70,16 +70,16 @@ Testbed::~Testbed() {
     rte_eal_mp_wait_lcore();
   }
   workers_.clear();
-  if (!ports_.empty()) stop_ports(ports_);
+  if (eal_started_) stop_ports(ports_);
 }
 
-Result<std::unique_ptr<Testbed>> Testbed::start(const PktgenConfig& config) {
+Result<std::unique_ptr<Testbed>> Testbed::start(const PktgenConfig& config, const std::atomic<bool>& stop) {
   std::unique_ptr<Testbed> bed(new Testbed(config));
-  if (auto r = bed->start_all(); !r) return fail(r.error());
+  if (auto r = bed->start_all(stop); !r) return fail(r.error());
   return bed;
 }
 
-Result<> Testbed::start_all() {
+Result<> Testbed::start_all(const std::atomic<bool>& stop) {
   auto plan = make_plan(config_);
   if (!plan) return fail(plan.error());
   plan_ = std::move(*plan);
@@ -92,6 +92,7 @@ Result<> Testbed::start_all() {
   EalSetup eal{.file_prefix = d.file_prefix, .huge_pages = d.huge_pages, .memory_mb = d.memory_mb, .cores = d.cores};
   for (const auto& p : config_.ports) eal.devices.push_back(p.device);
   if (auto r = start_eal(eal); !r) return fail(r.error());
+  eal_started_ = true;
 
   uint16_t mtu = 0;
   for (const auto& p : config_.ports) mtu = std::max(mtu, p.mtu);
@@ -115,7 +116,22 @@ Result<> Testbed::start_all() {
     links_.push_back(std::make_unique<Link>(std::move(link)));
     ports_.push_back(std::move(*port));
   }
+  if (auto r = wait_for_links(stop); !r) return r;
   return start_workers();
+}
+
+// A memif client has none until the other side is there, a NIC none until it has negotiated; what is sent before is
+// lost.
+Result<> Testbed::wait_for_links(const std::atomic<bool>& stop) {
+  Instant end = MonotonicClock::now() + config_.setup_patience;
+  for (size_t i = 0; i < ports_.size(); ++i) {
+    while (!has_link(ports_[i].port)) {
+      if (MonotonicClock::now() >= end || stop.load(std::memory_order_relaxed))
+        return fail(Code::unavailable, "port " + config_.ports[i].name + ": has no link");
+      std::this_thread::sleep_for(10ms);
+    }
+  }
+  return {};
 }
 
 Result<> Testbed::start_members() {
@@ -222,9 +238,6 @@ Result<> Testbed::set_up(const Say& live, const std::atomic<bool>& stop) {
       std::this_thread::sleep_for(10ms);
     return condition();
   };
-  for (size_t i = 0; i < ports_.size(); ++i)
-    if (!until([&] { return has_link(ports_[i].port); }))
-      return fail(Code::unavailable, "port " + config_.ports[i].name + ": has no link");
   for (size_t i = 0; i < links_.size(); ++i)
     if (!until([&] { return links_[i]->ready(); }))
       return fail(Code::unavailable, "port " + config_.ports[i].name + ": the gateway " +

@@ -2,7 +2,7 @@
 // Testbed: a profile brought to life: DPDK, ports, workers, members; and what is done with it: set sessions up,
 // measure, search.
 //
-//   auto bed = Testbed::start(config);
+//   auto bed = Testbed::start(config, stop);
 //   if (auto r = (*bed)->set_up(stop); !r) die(r.error());
 //   Results results = (*bed)->measure_all(search, live, stop);
 //
@@ -26,17 +26,19 @@ class Testbed {
  public:
   using Say = std::function<void(const std::string&)>;  // a line for the terminal
 
-  static Result<std::unique_ptr<Testbed>> start(const PktgenConfig& config);
+  // An error also where a port has no link within `setup_patience`.
+  static Result<std::unique_ptr<Testbed>> start(const PktgenConfig& config, const std::atomic<bool>& stop);
   ~Testbed();
 
-  // Links, neighbours, hellos and sessions; an error says what did not come about in `setup_patience`.
+  // Neighbours, hellos and sessions; an error says what did not come about in `setup_patience`.
   Result<> set_up(const Say& live, const std::atomic<bool>& stop);
   // One measurement, or with `search` the trials of a throughput search and the latencies at the profile's loads.
   Results measure_all(bool search, const Say& live, const std::atomic<bool>& stop);
 
  private:
   explicit Testbed(const PktgenConfig& config);
-  Result<> start_all();
+  Result<> start_all(const std::atomic<bool>& stop);
+  Result<> wait_for_links(const std::atomic<bool>& stop);
   Result<> start_members();
   Result<> start_workers();
   void order(Generator::Do what);
@@ -58,7 +60,7 @@ class Testbed {
   std::vector<std::unique_ptr<Generator>> workers_;
   TrialSetup trial_;
   unsigned senders_ = 1;
-  bool launched_ = false;
+  bool eal_started_ = false, launched_ = false;
   Rng rng_{0};
 };
 
