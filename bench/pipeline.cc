@@ -3,6 +3,7 @@
 // equally likely, so that the machine's caches help as little as they can. One point of the matrix that
 // bench/run.py goes over.
 #include <rte_cycles.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -19,6 +20,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr unsigned kSampleEvery = 997;
 constexpr size_t kSampleMost = 4096;
+constexpr double kPollSeconds = 0.4;
 
 struct Options {
   std::string profile = "forward", table = "lines";
@@ -159,8 +161,12 @@ void delay(Rig& rig, const Options& o, Json& report) {
   rig.port().set_source(0, &paced);
   rig.port().set_sampling(0, kSampleEvery, kSampleMost);
   rig.port().set_delays(0, delays.get());
-  paced.start();
-  const uint64_t preempted = rig.poll(o.seconds);
+  uint64_t preempted = 0;
+  for (double left = o.seconds; left > 0; left -= kPollSeconds) {
+    paced.restart();
+    preempted += rig.poll(std::min(left, kPollSeconds));
+    usleep(100'000);  // the others' share
+  }
   rig.port().set_delays(0, nullptr);
   auto us = [&](uint64_t cycles) { return double(cycles) / cycles_per_us; };
   report["load"] = o.load;

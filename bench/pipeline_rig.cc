@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "bench/pipeline_rig.h"
 
+#include <pthread.h>
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_ethdev.h>
@@ -143,12 +144,15 @@ uint64_t Rig::poll(double seconds) {
     };
     Task& me = *static_cast<Task*>(argument);
     const uint64_t end = rte_get_tsc_cycles() + uint64_t(me.seconds * double(rte_get_tsc_hz()));
+    const sched_param first{.sched_priority = 1}, ordinary{.sched_priority = 0};
+    pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
     const uint64_t before = preempted();
     do {
       for (unsigned t = 0; t < kTurnsPerSlice; ++t) me.rig->workers_[0]->turn();
       me.rig->drain(0);
     } while (rte_get_tsc_cycles() < end);
     me.preempted = preempted() - before;
+    pthread_setschedparam(pthread_self(), SCHED_OTHER, &ordinary);
     return 0;
   };
   SC_ASSERT(rte_eal_remote_launch(body, &task, 1) == 0);

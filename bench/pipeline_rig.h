@@ -47,7 +47,9 @@ class Rig {
 
   // Workers 0 .. cores - 1, each on a core of its own. REQUIRES: each has a source.
   std::vector<Figure> run(double seconds, unsigned cores = 1);
-  // Worker 0 turns over and over, busy or not, on its core. Returns how often the kernel took the core away meanwhile.
+  // Worker 0 turns over and over, busy or not, on its core. At real-time priority where the kernel lets us: that stands
+  // in for a core that nobody else may use, as a proxy in poll mode has. Returns how often the kernel took it away all
+  // the same. Keep it under a second: then the kernel gives others their share.
   uint64_t poll(double seconds);
   // A loop that only receives from worker 0's source and sends: what the port costs.
   Figure floor(double seconds);

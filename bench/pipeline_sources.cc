@@ -63,12 +63,11 @@ unsigned ClientFrames::make(uint8_t* const frames[], uint16_t lengths[], unsigne
   return n;
 }
 
-void PacedFrames::start() {
-  start_ = rte_rdtsc();
-  made_ = 0;
-}
-
 unsigned PacedFrames::make(uint8_t* const frames[], uint16_t lengths[], unsigned n) {
+  if (start_ == 0) {
+    start_ = rte_rdtsc();
+    made_ = 0;
+  }
   const auto due = static_cast<uint64_t>(double(rte_rdtsc() - start_) / apart_);
   n = static_cast<unsigned>(std::min<uint64_t>(n, due - std::min(due, made_)));
   clients_.make(frames, lengths, n);

@@ -47,7 +47,7 @@ class ClientFrames : public FrameSource {
 class PacedFrames : public FrameSource {
  public:
   PacedFrames(ClientFrames& clients, double cycles_apart) : clients_(clients), apart_(cycles_apart) {}
-  void start();
+  void restart() { start_ = 0; }  // from when it is next asked
   unsigned make(uint8_t* const frames[], uint16_t lengths[], unsigned n) override;
 
  private:

@@ -76,9 +76,12 @@ def traffic_table(_, results):
 
 
 def cores_table(_, results):
-    one, both = results.get(plan.SHARED, "mpps"), results.get(plan.SHARED, "cores_mpps")
-    rows = [[1, cell(one)], [plan.SHARED["cores"], cell(both)]] if one else []
-    return table(["cores", "Mpps with the floor"], rows)
+    one = results.get(plan.SHARED, "mpps")
+    rows = [[1, cell(one), "1"]] if one else []
+    for p in plan.shared(128):
+        if results.get(p, "cores_mpps") is not None:
+            rows.append([p["cores"], cell(results.get(p, "cores_mpps")), cell(results.get(p, "cores_to_one"), 2)])
+    return table(["cores", "Mpps with the floor", "times one core"], rows)
 
 
 def delay_table(_, results):

@@ -25,6 +25,13 @@ def key(p):
 GROUPS = point(groups=10_000, members=1_000)
 MEMBERS = point(members=100_000)
 SHARED = point(profile="shared", cores=2)
+
+
+def shared(cores):
+    """One point per power of two."""
+    return [point(profile="shared", cores=1 << i) for i in range(1, 8) if 1 << i <= cores]
+
+
 JUNK = point(profile="junk")
 DELAY = point(profile="delay")
 RETURN = point(profile="return", sessions=10_000_000)
@@ -47,7 +54,7 @@ def points(quick, cores):
     chosen += [RETURN, RETURN_SMALL, JUNK, DELAY, GROUPS, MEMBERS]
     chosen += [point(unknown=u) for u in UNKNOWN if u]
     if cores > 1:  # the control thread needs a core of its own
-        chosen += [SHARED] + [churn(inserts=i) for i in INSERTS] + [churn(revocations=r) for r in REVOCATIONS]
+        chosen += shared(cores) + [churn(inserts=i) for i in INSERTS] + [churn(revocations=r) for r in REVOCATIONS]
     return chosen
 
 
