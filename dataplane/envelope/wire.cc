@@ -19,8 +19,7 @@ const char* to_string(OpenResult r) {
 
 bool read_head(Bytes d, WireHead& out) {
   if (d.size() < kEnvelopeSizeMin) return false;
-  EnvelopeHead h;
-  std::memcpy(&h, d.data(), sizeof h);
+  const auto& h = *reinterpret_cast<const EnvelopeHead*>(d.data());  // bytes, whatever their alignment
   if (h.geneve.version_length >> 6 != 0) return false;
   size_t options = size_t(h.geneve.version_length & 0x3f) * 4;
   if (options < kAuthOptionSize || options > d.size() - kGeneveHeaderSize) return false;
@@ -43,7 +42,9 @@ bool read_head(Bytes d, WireHead& out) {
   out.sender = NodeId{h.auth.sender.get()};
   out.group = GroupId{uint32_t(h.geneve.vni[0]) << 16 | uint32_t(h.geneve.vni[1]) << 8 | h.geneve.vni[2]};
   out.stamp.boot = h.auth.boot.get();
-  out.stamp.timestamp_us = Reader(h.auth.timestamp).u48();
+  uint64_t timestamp;  // and two bytes before it
+  std::memcpy(&timestamp, h.auth.timestamp - 2, sizeof timestamp);
+  out.stamp.timestamp_us = __builtin_bswap64(timestamp) & ((uint64_t(1) << 48) - 1);
   out.stream = h.auth.stream;
   out.key_epoch = h.auth.key_epoch;
   out.sequence = h.auth.sequence.get();

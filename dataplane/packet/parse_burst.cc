@@ -18,12 +18,21 @@
 
 namespace statecast {
 
-uint32_t parse_plain_burst_scalar(const uint8_t* const frames[], const uint16_t lengths[], unsigned n,
-                                  ParsedPacket parsed[]) {
+namespace {
+
+template <bool kFrames>
+bool parse_one(Bytes bytes, ParsedPacket& out) {
+  return kFrames ? parse_plain(bytes, out) : parse_plain_ip(bytes, out);
+}
+
+template <bool kFrames>
+uint32_t parse_scalar(const uint8_t* const at[], const uint16_t lengths[], unsigned n, ParsedPacket parsed[]) {
   uint32_t plain = 0;
-  for (unsigned i = 0; i < n; ++i) plain |= uint32_t(parse_plain({frames[i], lengths[i]}, parsed[i])) << i;
+  for (unsigned i = 0; i < n; ++i) plain |= uint32_t(parse_one<kFrames>({at[i], lengths[i]}, parsed[i])) << i;
   return plain;
 }
+
+}  // namespace
 
 #if defined(__x86_64__)
 namespace {
@@ -45,13 +54,16 @@ SC_TARGET __m512i host16(__m512i v) {
   return _mm512_or_si512(_mm512_slli_epi64(_mm512_and_si512(v, splat(0xff)), 8), _mm512_srli_epi64(v, 8));
 }
 
-// Words 1 to 5 of eight frames.
-SC_TARGET void load_words(const uint8_t* const frames[], const uint16_t lengths[], __m512i (&w)[6]) {
+// Words 1 to 5 of eight frames, or of packets that start where a frame's IP header would: their bytes before that are
+// zero.
+template <bool kFrames>
+SC_TARGET void load_words(const uint8_t* const at[], const uint16_t lengths[], __m512i (&w)[6]) {
   __m512i r[kLanes], even[4], odd[4];
   for (unsigned i = 0; i < kLanes; ++i) {
     const unsigned length = lengths[i];
     const __mmask64 own = length >= 64 ? ~__mmask64(0) : (__mmask64(1) << length) - 1;
-    r[i] = _mm512_maskz_loadu_epi8(own, frames[i]);
+    r[i] = kFrames ? _mm512_maskz_loadu_epi8(own, at[i])
+                   : _mm512_maskz_loadu_epi8(own << parsing::kEthernetSize, at[i] - parsing::kEthernetSize);
   }
   for (unsigned i = 0; i < 4; ++i) {
     even[i] = _mm512_unpacklo_epi64(r[2 * i], r[2 * i + 1]);
@@ -68,19 +80,22 @@ SC_TARGET void load_words(const uint8_t* const frames[], const uint16_t lengths[
   w[5] = _mm512_shuffle_i64x2(o2, o3, 0x88);
 }
 
-// Eight frames; a bit for each that is plain IPv4.
-SC_TARGET uint32_t parse_eight(const uint8_t* const frames[], const uint16_t lengths[], ParsedPacket parsed[]) {
+// Eight frames or packets; a bit for each that is plain IPv4.
+template <bool kFrames>
+SC_TARGET uint32_t parse_eight(const uint8_t* const at[], const uint16_t lengths[], ParsedPacket parsed[]) {
   using namespace parsing;
   __m512i w[6];
-  load_words(frames, lengths, w);
+  load_words<kFrames>(at, lengths, w);
+  constexpr uint64_t kLayer2 = kFrames ? kEthernetSize : 0;
   const __m512i length = _mm512_cvtepu16_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(lengths)));
 
   // What is said of the whole: untagged IPv4 without options or fragments, lengths that fit.
-  __mmask8 good = _mm512_cmpeq_epi64_mask(_mm512_and_si512(w[1], splat(0x00ffffff00000000)), splat(0x0045000800000000));
+  constexpr uint64_t kTypes = kFrames ? 0x00ffffff00000000 : 0x00ff000000000000;
+  __mmask8 good = _mm512_cmpeq_epi64_mask(_mm512_and_si512(w[1], splat(kTypes)), splat(0x0045000800000000 & kTypes));
   good = _mm512_mask_testn_epi64_mask(good, w[2], splat(0x0000ff3f00000000));
   const __m512i total = host16(bits<0, 16>(w[2]));
   const __m512i left = _mm512_sub_epi64(total, splat(kIp4Size));  // for layer 4; below zero it is no unsigned number
-  good = _mm512_mask_cmp_epi64_mask(good, total, _mm512_sub_epi64(length, splat(kEthernetSize)), _MM_CMPINT_LE);
+  good = _mm512_mask_cmp_epi64_mask(good, total, _mm512_sub_epi64(length, splat(kLayer2)), _MM_CMPINT_LE);
   good = _mm512_mask_cmp_epi64_mask(good, left, splat(kUdpSize), _MM_CMPINT_NLT);
 
   // Header checksum: the halves of all words of the header, folded.
@@ -118,10 +133,9 @@ SC_TARGET uint32_t parse_eight(const uint8_t* const frames[], const uint16_t len
 
   // The three words of a ParsedPacket (set_plain).
   alignas(64) uint64_t words[3][kLanes];
-  constexpr uint64_t kL4At = kEthernetSize + kIp4Size;
+  constexpr uint64_t kL4At = kLayer2 + kIp4Size;
   const __m512i place = _mm512_slli_epi64(_mm512_add_epi64(header, splat(kL4At)), 48);
-  _mm512_store_si512(words[0],
-                     _mm512_or_si512(place, splat(kL4At << 32 | uint64_t(kEthernetSize) << 16 | kEthertypeIp4)));
+  _mm512_store_si512(words[0], _mm512_or_si512(place, splat(kL4At << 32 | kLayer2 << 16 | kEthertypeIp4)));
   __m512i second = _mm512_or_si512(_mm512_slli_epi64(flags, 48), _mm512_or_si512(total, splat(uint64_t(4) << 16)));
   second = _mm512_or_si512(second, _mm512_slli_epi64(protocol, 24));
   _mm512_store_si512(words[1], _mm512_or_si512(second, _mm512_slli_epi64(protocol, 32)));
@@ -134,15 +148,16 @@ SC_TARGET uint32_t parse_eight(const uint8_t* const frames[], const uint16_t len
   return good;
 }
 
-[[gnu::target("avx512f,avx512bw,avx512dq")]] uint32_t parse_plain_burst_avx512(const uint8_t* const frames[],
-                                                                               const uint16_t lengths[], unsigned n,
-                                                                               ParsedPacket parsed[]) {
+template <bool kFrames>
+[[gnu::target("avx512f,avx512bw,avx512dq")]] uint32_t parse_avx512(const uint8_t* const at[], const uint16_t lengths[],
+                                                                   unsigned n, ParsedPacket parsed[]) {
   uint32_t plain = 0;
   unsigned done = 0;
-  for (; done + kLanes <= n; done += kLanes) plain |= parse_eight(frames + done, lengths + done, parsed + done) << done;
-  for (uint32_t others = ~plain & ((uint64_t(1) << n) - 1); others; others &= others - 1) {
+  for (; done + kLanes <= n; done += kLanes)
+    plain |= parse_eight<kFrames>(at + done, lengths + done, parsed + done) << done;
+  for (uint32_t others = ~plain & static_cast<uint32_t>((uint64_t(1) << n) - 1); others; others &= others - 1) {
     const auto i = static_cast<unsigned>(__builtin_ctz(others));
-    plain |= uint32_t(parse_plain({frames[i], lengths[i]}, parsed[i])) << i;
+    plain |= uint32_t(parse_one<kFrames>({at[i], lengths[i]}, parsed[i])) << i;
   }
   return plain;
 }
@@ -157,11 +172,28 @@ bool has_avx512() {
 #pragma GCC diagnostic pop
 #endif
 
-uint32_t parse_plain_burst(const uint8_t* const frames[], const uint16_t lengths[], unsigned n, ParsedPacket parsed[]) {
+namespace {
+
+template <bool kFrames>
+uint32_t parse(const uint8_t* const at[], const uint16_t lengths[], unsigned n, ParsedPacket parsed[]) {
 #if defined(__x86_64__)
-  if (has_avx512()) return parse_plain_burst_avx512(frames, lengths, n, parsed);
+  if (has_avx512()) return parse_avx512<kFrames>(at, lengths, n, parsed);
 #endif
-  return parse_plain_burst_scalar(frames, lengths, n, parsed);
+  return parse_scalar<kFrames>(at, lengths, n, parsed);
+}
+
+}  // namespace
+
+uint32_t parse_plain_burst(const uint8_t* const frames[], const uint16_t lengths[], unsigned n, ParsedPacket parsed[]) {
+  return parse<true>(frames, lengths, n, parsed);
+}
+uint32_t parse_plain_burst_scalar(const uint8_t* const frames[], const uint16_t lengths[], unsigned n,
+                                  ParsedPacket parsed[]) {
+  return parse_scalar<true>(frames, lengths, n, parsed);
+}
+uint32_t parse_plain_ip_burst(const uint8_t* const packets[], const uint16_t lengths[], unsigned n,
+                              ParsedPacket parsed[]) {
+  return parse<false>(packets, lengths, n, parsed);
 }
 
 }  // namespace statecast

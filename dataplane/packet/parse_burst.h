@@ -21,7 +21,11 @@ inline constexpr unsigned kParseBurstMax = 32;
 // REQUIRES: n <= kParseBurstMax. Of what is not plain parsed[i] may have been written to.
 uint32_t parse_plain_burst(const uint8_t* const frames[], const uint16_t lengths[], unsigned n, ParsedPacket parsed[]);
 
-// The same without vectors, for tests and benchmarks.
+// The same of packets that start with their IP header, as parse_ip reads them.
+uint32_t parse_plain_ip_burst(const uint8_t* const packets[], const uint16_t lengths[], unsigned n,
+                              ParsedPacket parsed[]);
+
+// Frames without vectors, for tests and benchmarks.
 uint32_t parse_plain_burst_scalar(const uint8_t* const frames[], const uint16_t lengths[], unsigned n,
                                   ParsedPacket parsed[]);
 

@@ -84,7 +84,7 @@ struct Burst : BurstMarks {
   SessionId id[kBurstMax];       // length 0: none
   SessionKey key[kBurstMax];     // valid where has_key
   Envelope envelope[kBurstMax];  // where an envelope was opened
-  Endpoint from[kBurstMax];      // its outer source
+  Endpoint from[kBurstMax];      // its outer source, where it is no data of a member
   uint16_t port[kBurstMax];      // where it came in; where it goes out once encapsulated or delivered
 
   // `in`: the port it came in through. REQUIRES: count < kBurstMax

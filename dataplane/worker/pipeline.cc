@@ -170,6 +170,14 @@ bool is_for_many(const uint8_t* frame) {
 // Whose a packet is that is neither TCP nor UDP to a group.
 void find_way(Burst& b, unsigned i, const Layout& layout, const PortLayout* port) {
   const ParsedPacket& p = b.parsed[i];
+  const IpAddress& own = layout.underlay.address;
+  if (p.protocol == Protocol::udp && p.destination_port == layout.underlay.port.value && !p.is_icmp_error() &&
+      p.fragment == Fragment::none && p.ip_version == uint8_t(own.family) && b.group[i] == kNoGroup &&
+      std::memcmp(b.data(i) + p.l3_offset + (own.is_v4() ? 16 : 24), own.raw.data(), own.size()) == 0) {
+    b.set_way(i, Way::envelope);
+    if (port && !port->underlay) b.drop(i, Counter::group_drop_wrong_port);
+    return;
+  }
   const bool icmp = p.protocol == Protocol::icmp || p.protocol == Protocol::icmp6, echo = is_echo_request(p);
   if (b.group[i] != kNoGroup) {
     if (port && !port->anycast) return b.drop(i, Counter::group_drop_wrong_port);
@@ -179,11 +187,7 @@ void find_way(Burst& b, unsigned i, const Layout& layout, const PortLayout* port
     return;
   }
   const IpAddress to = destination_of(b.frame(i), p);
-  if (to == layout.underlay.address && p.protocol == Protocol::udp && !p.is_icmp_error() &&
-      p.fragment == Fragment::none && p.destination_port == layout.underlay.port.value) {
-    if (port && !port->underlay) return b.drop(i, Counter::group_drop_wrong_port);
-    b.set_way(i, Way::envelope);
-  } else if (is_neighbour_solicitation(p) || is_neighbour_advertisement(p)) {
+  if (is_neighbour_solicitation(p) || is_neighbour_advertisement(p)) {
     b.decide(i, Verdict::to_control, Counter::group_control_neighbour);
   } else if (echo && port && port->answer_neighbours && layout.is_own(to)) {
     b.set_way(i, Way::echo);
@@ -495,25 +499,74 @@ void encapsulate(Burst& b, const Snapshot& s, PipelineState& state, Instant now)
   }
 }
 
+namespace {
+
+// The client's side as one burst sees it: what is on none of its links goes to the gateway, which is looked up once.
+class ClientLinks {
+ public:
+  explicit ClientLinks(const Snapshot& s) : snapshot_(s) {
+    for (const PortLayout& port : s.layout->ports) {
+      for (const auto& own : port.addresses) {
+        if (!port.anycast || !own.address.is_v4()) continue;
+        if (count_ == kMost) return;  // more: everything is asked for one by one
+        const uint32_t mask = own.length == 0 ? 0 : ~uint32_t(0) << (32 - own.length);
+        links_[count_++] = {__builtin_bswap32(mask), address_at(own.address.raw.data()) & __builtin_bswap32(mask)};
+      }
+    }
+    // An address that is on no link stands for all of them.
+    for (const PortLayout& port : s.layout->ports) {
+      for (const IpAddress& gateway : port.gateways) {
+        if (port.anycast && gateway.is_v4() && !gateway_.known) gateway_ = found(s, gateway);
+      }
+    }
+  }
+  NextHop towards(const uint8_t* ip, const ParsedPacket& p) const {
+    if (p.ip_version != 4 || count_ == kMost) return snapshot_.towards_client(destination(ip, p));
+    const uint32_t to = address_at(ip + 16);
+    for (unsigned k = 0; k < count_; ++k) {
+      if ((to & links_[k].mask) == links_[k].network) return snapshot_.towards_client(destination(ip, p));
+    }
+    return gateway_;
+  }
+
+ private:
+  static constexpr unsigned kMost = 8;
+  struct Link {
+    uint32_t mask, network;  // as in memory
+  };
+  static uint32_t address_at(const uint8_t* at) {
+    uint32_t a;
+    std::memcpy(&a, at, 4);
+    return a;
+  }
+  static IpAddress destination(const uint8_t* ip, const ParsedPacket& p) {
+    return p.ip_version == 4 ? IpAddress::v4(Bytes(ip + 16, 4)) : IpAddress::v6(Bytes(ip + 24, 16));
+  }
+  static NextHop found(const Snapshot& s, const IpAddress& gateway) {
+    const auto at = s.neighbours.find(gateway);
+    return at == s.neighbours.end() ? NextHop{} : at->second;
+  }
+
+  const Snapshot& snapshot_;
+  std::array<Link, kMost> links_;
+  unsigned count_ = 0;
+  NextHop gateway_;
+};
+
+}  // namespace
+
 void deliver(Burst& b, const Snapshot& s) {
   if (!b.has(Verdict::to_client)) return;
-  std::optional<NextHop> gateway[2];  // by family, the same for all that are no neighbours
+  const ClientLinks links(s);
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.verdict[i] != Verdict::to_client || b.way[i] == Way::echo) continue;
-    const IpAddress to = destination_of(b.frame(i), b.parsed[i]);
-    NextHop hop;
-    if (s.is_neighbour(to)) {
-      hop = s.towards_client(to);
-    } else {
-      std::optional<NextHop>& known = gateway[to.is_v6()];
-      if (!known) known = s.towards_client(to);
-      hop = *known;
-    }
+    const ParsedPacket& p = b.parsed[i];
+    const NextHop hop = links.towards(b.data(i) + p.l3_offset, p);
     if (!hop.known) {
       b.drop(i, Counter::deliver_drop_no_next_hop);
-    } else if (b.parsed[i].l3_length > s.layout->ports[hop.port].mtu) {
+    } else if (p.l3_length > s.layout->ports[hop.port].mtu) {
       b.drop(i, Counter::deliver_drop_mtu_exceeded);
-    } else if (!add_ethernet(b.packet[i], *s.layout, hop, b.parsed[i].ip_version == 4 ? 0x0800 : 0x86dd)) {
+    } else if (!add_ethernet(b.packet[i], *s.layout, hop, p.ip_version == 4 ? 0x0800 : 0x86dd)) {
       b.drop(i, Counter::encap_drop_no_headroom);
     } else {
       b.port[i] = hop.port;

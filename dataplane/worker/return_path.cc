@@ -8,6 +8,7 @@
 //
 // Everything else a member says is a message and the control thread's business. Order of checks: peer, tag, window (all
 // in PeerTable::open), then membership, then the inner packet.
+#include "dataplane/packet/parse_burst.h"
 #include "dataplane/worker/outer.h"
 #include "dataplane/worker/pipeline.h"
 
@@ -27,25 +28,35 @@ Counter open_counter(OpenResult r) {
   return Counter::open_control_hello;
 }
 
-// Makes the buffer the inner packet. False: it does not parse.
-bool unwrap(Burst& b, unsigned i) {
-  Bytes inner = b.envelope[i].payload;
-  rte_mbuf* m = b.packet[i];
-  rte_pktmbuf_adj(m, static_cast<uint16_t>(inner.data() - rte_pktmbuf_mtod(m, const uint8_t*)));
-  b.parsed[i] = {};
-  if (parse_ip(inner, b.parsed[i]) != ParseResult::ok) return false;
-  b.fragments |= b.parsed[i].fragment != Fragment::none;
-  bool v4 = b.envelope[i].kind == PayloadKind::ipv4;
-  if (b.parsed[i].ip_version != (v4 ? 4 : 6)) return false;
-  bare(b, i);
-  return true;
+// Makes the buffer of each of `opened` the inner packet, and parses it; drops what does not parse.
+void unwrap(Burst& b, const unsigned opened[], unsigned n) {
+  const uint8_t* packets[kBurstMax];
+  uint16_t lengths[kBurstMax];
+  ParsedPacket parsed[kBurstMax];
+  for (unsigned k = 0; k < n; ++k) {
+    packets[k] = b.envelope[opened[k]].payload.data();
+    lengths[k] = static_cast<uint16_t>(b.envelope[opened[k]].payload.size());
+  }
+  const uint32_t plain = parse_plain_ip_burst(packets, lengths, n, parsed);
+  for (unsigned k = 0; k < n; ++k) {
+    const unsigned i = opened[k];
+    ParsedPacket& p = parsed[k];
+    const bool ok = plain >> k & 1 || parse_ip_carefully({packets[k], lengths[k]}, p) == ParseResult::ok;
+    if (!ok || p.ip_version != (b.envelope[i].kind == PayloadKind::ipv4 ? 4 : 6)) {
+      b.drop(i, Counter::open_drop_bad_inner);
+      continue;
+    }
+    b.fragments |= p.fragment != Fragment::none;
+    b.parsed[i] = p;
+    rte_mbuf* m = b.packet[i];
+    m->data_off = static_cast<uint16_t>(packets[k] - static_cast<const uint8_t*>(m->buf_addr));
+    m->data_len = p.l3_length;
+    m->pkt_len = p.l3_length;
+  }
 }
 
 void accept_inner(Burst& b, unsigned i, const Layout& layout) {
   const Envelope& e = b.envelope[i];
-  if (!e.sender.is_member()) return b.drop(i, Counter::open_drop_from_proxy);
-  if (!unwrap(b, i)) return b.drop(i, Counter::open_drop_bad_inner);
-
   const bool v4 = b.parsed[i].ip_version == 4;
   const uint8_t* ip = b.data(i);
   uint32_t of_source = v4 ? layout.group_table.find_v4(ip + 12) : layout.group_table.find_v6(ip + 8);
@@ -79,7 +90,7 @@ void open_envelopes(Burst& b, const Snapshot& s, PipelineState& state, Instant n
   Bytes datagrams[kBurstMax];
   Envelope* out[kBurstMax];
   OpenResult results[kBurstMax];
-  unsigned index[kBurstMax], n = 0;
+  unsigned index[kBurstMax], n = 0, opened[kBurstMax], inner = 0;
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.way[i] != Way::envelope || !b.pending(i)) continue;
     // Offline there are no keys.
@@ -88,7 +99,6 @@ void open_envelopes(Burst& b, const Snapshot& s, PipelineState& state, Instant n
       continue;
     }
     const ParsedPacket& p = b.parsed[i];
-    b.from[i] = {source_of(b.frame(i), p), Port{p.source_port}};
     datagrams[n] = b.frame(i).subspan(p.payload_offset, p.l3_offset + p.l3_length - p.payload_offset);
     out[n] = &b.envelope[i];
     index[n++] = i;
@@ -97,9 +107,15 @@ void open_envelopes(Burst& b, const Snapshot& s, PipelineState& state, Instant n
   for (unsigned k = 0; k < n; ++k) {
     const unsigned i = index[k];
     const OpenResult r = results[k];
-    if (r == OpenResult::ok && b.envelope[i].kind != PayloadKind::message) {
-      accept_inner(b, i, *s.layout);
-    } else if (r == OpenResult::ok) {
+    if (r == OpenResult::ok && b.envelope[i].kind != PayloadKind::message) [[likely]] {
+      if (b.envelope[i].sender.is_member())
+        opened[inner++] = i;
+      else
+        b.drop(i, Counter::open_drop_from_proxy);
+      continue;
+    }
+    b.from[i] = {source_of(b.frame(i), b.parsed[i]), Port{b.parsed[i].source_port}};
+    if (r == OpenResult::ok) {
       b.decide(i, Verdict::to_control, Counter::open_control_message);
     } else if (r == OpenResult::hello) {
       b.decide(i, Verdict::to_control, Counter::open_control_hello);
@@ -109,6 +125,10 @@ void open_envelopes(Burst& b, const Snapshot& s, PipelineState& state, Instant n
       }
       b.drop(i, open_counter(r));
     }
+  }
+  unwrap(b, opened, inner);
+  for (unsigned k = 0; k < inner; ++k) {
+    if (b.pending(opened[k])) accept_inner(b, opened[k], *s.layout);
   }
 }
 

@@ -66,16 +66,6 @@ NextHop Snapshot::towards_client(const IpAddress& a) const {
   return {};
 }
 
-bool Snapshot::is_neighbour(const IpAddress& a) const {
-  for (const PortLayout& p : layout->ports) {
-    if (!p.anycast) continue;
-    for (const auto& own : p.addresses) {
-      if (own.on_link(a)) return true;
-    }
-  }
-  return false;
-}
-
 void SnapshotBoard::publish(std::unique_ptr<Snapshot> next) {
   next->generation = ++generation_;
   current_.store(next.get(), std::memory_order_release);

@@ -118,8 +118,6 @@ struct Snapshot {
 
   // The next hop towards an address on the client's side.
   NextHop towards_client(const IpAddress& a) const;
-  // Is the address on a link of the client's side? Else the way there is the gateway's, whatever the address.
-  bool is_neighbour(const IpAddress& a) const;
 };
 
 // Publishes snapshots to workers without locks: a worker says with each load that it has let go of the older ones.

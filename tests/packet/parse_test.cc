@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "dataplane/packet/checksum.h"
 #include "dataplane/packet/parse_burst.h"
+#include "dataplane/packet/parse_plain.h"
 #include "tests/packet/parse_rows.h"
 
 namespace statecast::test {
@@ -183,6 +184,21 @@ TEST(Parse, BurstAgreesWithOneByOne) {
     ParsedPacket one[kParseBurstMax], many[kParseBurstMax];
     const uint32_t want = parse_plain_burst_scalar(frames, lengths, n, one);
     ASSERT_EQ(want, parse_plain_burst(frames, lengths, n, many)) << "round " << round;
+    // The same bytes behind their Ethernet header, as bare packets.
+    const uint8_t* packets[kParseBurstMax];
+    uint16_t rooms[kParseBurstMax];
+    for (unsigned i = 0; i < n; ++i) {
+      const uint16_t skip = std::min<uint16_t>(lengths[i], 14);
+      packets[i] = frames[i] + skip;
+      rooms[i] = static_cast<uint16_t>(lengths[i] - skip);
+    }
+    ParsedPacket bare[kParseBurstMax];
+    const uint32_t plain = parse_plain_ip_burst(packets, rooms, n, bare);
+    for (unsigned i = 0; i < n; ++i) {
+      ParsedPacket p;
+      ASSERT_EQ(plain >> i & 1, parse_plain_ip({packets[i], rooms[i]}, p)) << "round " << round << ", packet " << i;
+      if (plain >> i & 1) { ASSERT_TRUE(p == bare[i]) << "round " << round << ", packet " << i; }
+    }
     for (unsigned i = 0; i < n; ++i) {
       ++(want >> i & 1 ? plain_seen : others_seen);
       if (want >> i & 1) { ASSERT_TRUE(one[i] == many[i]) << "round " << round << ", frame " << i; }
