@@ -21,7 +21,7 @@ test: deps $(BUILD)/build.ninja
 
 bench: deps $(BUILD)/build.ninja
 	ninja -C $(BUILD) -j$(JOBS) benches
-	$(ROOT) python3 bench/run.py $(BUILD)
+	$(ROOT) python3 -B bench/run.py $(BUILD)
 
 $(BUILD)/build.ninja: | deps
 	meson setup $(BUILD) $(MESON_FLAGS)

@@ -3,7 +3,7 @@
 """Measures the packet path against its goals, over a matrix of loads, and writes <build>/bench/report.json.
 
   bench/run.py build                 all of it, at most 10 minutes on 2 cores
-  bench/run.py build --quick         a taste of it, 1 minute
+  bench/run.py build --quick         a taste of it, half a minute; for figures of a sort, and as a test of all this
   bench/run.py build --docs          writes the report's figures into docs/performance.md (measures nothing)
 
 The report is a list: {name, value, unit, parameters, runs} for each value, median of its runs, and {goal, value, unit, limit,
@@ -86,7 +86,7 @@ def run_points(build, quick, seconds, repetitions, clock):
 def run_components(build, quick, repetitions, clock):
     for name, pattern in plan.COMPONENTS.items():
         program = os.path.join(build, "bench", f"{name}_bench")
-        values = measure.component(program, pattern, 1 if quick else repetitions, 0.002 if quick else 0.02, 120)
+        values = measure.component(program, pattern, quick, 1 if quick else repetitions)
         clock.say(f"{name}: {len(values)} benchmarks")
         for bench, runs in values.items():
             yield {"name": f"component.{name}/{bench}", "value": round(statistics.median(runs), 2), "unit": "ns per item",
@@ -116,8 +116,9 @@ def main():
     parser.add_argument("build", help="meson build folder, built")
     parser.add_argument("--quick", action="store_true", help="fewer points, one run of each")
     parser.add_argument("--docs", action="store_true", help="write docs/performance.md from the last report")
+    parser.add_argument("--report", help="where the report is (<build>/bench/report.json)")
     args = parser.parse_args()
-    path = os.path.join(args.build, "bench", "report.json")
+    path = args.report or os.path.join(args.build, "bench", "report.json")
     if args.docs:
         with open(path, encoding="utf-8") as f:
             docs.write(json.load(f), os.path.join(ROOT, "docs", "performance.md"))

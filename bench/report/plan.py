@@ -60,7 +60,7 @@ def points(quick, cores):
 
 def needs_mb(p):
     """Memory that a run takes: sessions in the cache, members' state at both ends, packet buffers."""
-    per_session = 160 if p["table"] == "rte_hash" else 90
+    per_session = 160 if p["table"] == "rte_hash" else 45
     return p["sessions"] * per_session // 10**6 + p["members"] * 7 // 1000 + 400
 
 
