@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Parse and classify, per packet, from a hot cache: the kinds of packets that make up traffic, and the whole table of
-// packets, valid and broken; parse also without its short way for plain packets. The rival is DPDK's software
-// classifier of packet types, which finds offsets and checks no more than that there are bytes. items_per_second is
-// packets.
+// packets, valid and broken; by the burst, as the pipeline does, one by one, and without the short way for plain
+// packets. The rival is DPDK's software classifier of packet types, which finds offsets and checks no more than that
+// there are bytes. items_per_second is packets.
 #include <benchmark/benchmark.h>
 #include <rte_mbuf.h>
 #include <rte_net.h>
 
+#include <algorithm>
 #include <vector>
 
+#include "dataplane/packet/parse_burst.h"
 #include "dataplane/session/rules.h"
 #include "tests/packet/parse_rows.h"
 
@@ -40,6 +42,28 @@ void parse(benchmark::State& state, const std::vector<Packet>& packets, ParseChe
     for (const Packet& packet : packets) {
       benchmark::DoNotOptimize(parse_frame(packet, p, checks));
       benchmark::DoNotOptimize(p);
+    }
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(packets.size()));
+}
+
+// What parse_packets does: the plain ones together, the others one by one.
+void burst(benchmark::State& state, const std::vector<Packet>& packets,
+           uint32_t (*parse_plain)(const uint8_t* const[], const uint16_t[], unsigned, ParsedPacket[])) {
+  std::vector<const uint8_t*> frames;
+  std::vector<uint16_t> lengths;
+  for (const Packet& packet : packets) {
+    frames.push_back(packet.data());
+    lengths.push_back(static_cast<uint16_t>(packet.size()));
+  }
+  ParsedPacket parsed[kParseBurstMax];
+  for (auto _ : state)
+    for (size_t at = 0; at < packets.size(); at += kParseBurstMax) {
+      const auto n = static_cast<unsigned>(std::min<size_t>(kParseBurstMax, packets.size() - at));
+      const uint32_t plain = parse_plain(&frames[at], &lengths[at], n, parsed);
+      for (unsigned i = 0; i < n; ++i) {
+        if ((plain >> i & 1) == 0) benchmark::DoNotOptimize(parse_frame_carefully(packets[at + i], parsed[i]));
+      }
+      benchmark::DoNotOptimize(parsed);
     }
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(packets.size()));
 }
@@ -84,6 +108,10 @@ void parse_and_classify(benchmark::State& state, const std::vector<Packet>& pack
 BENCHMARK_CAPTURE(parse, tcp4, copies(tcp4()), {});
 BENCHMARK_CAPTURE(parse, tcp6, copies(tcp6()), {});
 BENCHMARK_CAPTURE(parse, table, table(), {});
+BENCHMARK_CAPTURE(burst, tcp4, copies(tcp4()), parse_plain_burst);
+BENCHMARK_CAPTURE(burst, tcp6, copies(tcp6()), parse_plain_burst);
+BENCHMARK_CAPTURE(burst, table, table(), parse_plain_burst);
+BENCHMARK_CAPTURE(burst, tcp4_no_vectors, copies(tcp4()), parse_plain_burst_scalar);
 BENCHMARK_CAPTURE(carefully, tcp4, copies(tcp4()));
 BENCHMARK_CAPTURE(carefully, tcp6, copies(tcp6()));
 BENCHMARK_CAPTURE(carefully, table, table());

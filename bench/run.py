@@ -136,6 +136,8 @@ def main():
     with open(path, "w", encoding="utf-8") as f:
         json.dump(report, f, indent=1, ensure_ascii=False)
         f.write("\n")
+    for name in ("sessions", "change", "traffic", "cores", "delay", "components", "memory"):
+        print(f"{docs.SECTIONS[name](report, results)}\n")
     print_goals(rows)
     clock.say(f"report: {path}")
     return 1 if any(reason.startswith("FAILED") for reason in results.missing.values()) else 0

@@ -107,8 +107,10 @@ COMPONENTS = [  # what, ours, rivals: program/name
     ("group, 10,000", "group/ours/10000",
      {"rte_lpm": "group/lpm/10000", "rte_fib": "group/fib/10000", "std::unordered_map": "group/map/10000"}),
     ("outer headers", "envelope/outer_template", {"field by field": "envelope/outer/ipv4"}),
-    ("parse, TCP over IPv4", "parse/parse/tcp4", {"the careful way": "parse/carefully/tcp4", "rte_net_get_ptype": "parse/rte_net/tcp4"}),
-    ("parse, TCP over IPv6", "parse/parse/tcp6", {"the careful way": "parse/carefully/tcp6", "rte_net_get_ptype": "parse/rte_net/tcp6"}),
+    ("parse, TCP over IPv4", "parse/burst/tcp4",
+     {"one by one": "parse/parse/tcp4", "the careful way": "parse/carefully/tcp4", "rte_net_get_ptype": "parse/rte_net/tcp4"}),
+    ("parse, TCP over IPv6", "parse/burst/tcp6",
+     {"one by one": "parse/parse/tcp6", "the careful way": "parse/carefully/tcp6", "rte_net_get_ptype": "parse/rte_net/tcp6"}),
 ]
 
 
