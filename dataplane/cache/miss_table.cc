@@ -33,11 +33,14 @@ uint32_t MissTable::find_session(const SessionKey& key) {
   return s;
 }
 
-uint32_t MissTable::find_or_add_group(GroupId id) {
+uint32_t MissTable::find_group(GroupId id) {
+  uint32_t g = *group_bucket(id);
+  while (g != kNone && groups_[g].id != id) g = groups_[g].next;
+  return g;
+}
+
+uint32_t MissTable::add_group(GroupId id) {
   uint32_t* bucket = group_bucket(id);
-  for (uint32_t g = *bucket; g != kNone; g = groups_[g].next) {
-    if (groups_[g].id == id) return g;
-  }
   const uint32_t g = free_group_;
   free_group_ = groups_[g].next;
   groups_[g] = {id, 0, *bucket};
@@ -58,18 +61,19 @@ void MissTable::leave_group(uint32_t group, uint32_t packets) {
 
 Hold MissTable::hold(const SessionKey& key, GroupId group, rte_mbuf* packet, uint32_t bytes, Instant now) {
   if (packets_ == options_.packets || bytes > kMissBytesPerSession) return Hold::full;
+  // The group first: under a flood of unknown sessions it is full, and the session's place is far away.
+  uint32_t g = find_group(group);
+  if (g != kNone && groups_[g].packets >= options_.packets_per_group) return Hold::full;
   if (const uint32_t s = find_session(key); s != kNone) {
     Session& session = sessions_[s];
     if (session.count == kMissPacketsPerSession || session.bytes + bytes > kMissBytesPerSession) return Hold::full;
-    if (groups_[session.group].packets >= options_.packets_per_group) return Hold::full;
     session.packets[session.count++] = packet;
     session.bytes += bytes;
     ++groups_[session.group].packets;
     ++packets_;
     return Hold::held;
   }
-  const uint32_t g = find_or_add_group(group);
-  if (groups_[g].packets >= options_.packets_per_group) return Hold::full;
+  if (g == kNone) g = add_group(group);
   const uint32_t s = free_session_;
   free_session_ = sessions_[s].next;
   uint32_t* bucket = session_bucket(key);

@@ -75,7 +75,8 @@ class MissTable {
   uint32_t* session_bucket(const SessionKey& key) { return &session_buckets_[key.low & (session_buckets_.size() - 1)]; }
   uint32_t* group_bucket(GroupId g) { return &group_buckets_[(g.value * 0x9e3779b1u) & (group_buckets_.size() - 1)]; }
   uint32_t find_session(const SessionKey& key);
-  uint32_t find_or_add_group(GroupId id);
+  uint32_t find_group(GroupId id);
+  uint32_t add_group(GroupId id);
   void leave_group(uint32_t group, uint32_t packets);
   size_t take(uint32_t session, rte_mbuf* out[]);
 

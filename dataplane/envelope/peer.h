@@ -104,8 +104,8 @@ class KeySlot {
 inline constexpr size_t kKeySlots = 4;
 inline constexpr uint8_t kNoSlot = 0xff;
 
-// Sequence counters lie in blocks of this many peers, those of one stream side by side, so that two threads never share
-// a cache line.
+// Sequence counters, and whose keys are in use, lie in blocks of this many peers: of many peers they are what a packet
+// misses on. The counters of one stream lie side by side, so that two threads never share a cache line.
 inline constexpr size_t kPeersPerBlock = 64;
 
 // The initiator's side of a hello under way.
@@ -138,6 +138,9 @@ class Peer {
   const NodeId id;
 
   // --- any thread ---
+  // Whose keys to send with: slot (8), and how often that was changed (24), so that a copy of the keys can tell that it
+  // is old. kNoSlot alone: none yet.
+  std::atomic<uint64_t>& sending() const { return counters_[-ptrdiff_t(kPeersPerBlock)]; }
   std::atomic<uint64_t>* counter(unsigned stream) { return &counters_[stream * kPeersPerBlock]; }
   uint64_t next_sequence(unsigned stream) {  // the stream's own thread
     std::atomic<uint64_t>& c = *counter(stream);
@@ -152,9 +155,6 @@ class Peer {
   bool hello_may_pass(Bytes tag);
 
   std::array<KeySlot, kKeySlots> slots;
-  // Whose keys to send with: slot (8), and how often that was changed (the rest), so that a copy of the keys can tell
-  // that it is old. kNoSlot alone: none yet.
-  std::atomic<uint32_t> sending{kNoSlot};
   std::atomic<uint8_t> seen_next{0};  // of seen_hellos_
   // Control thread:
   bool configured_address = false;
@@ -183,7 +183,7 @@ class Peer {
   Instant keep_alive_at{};
 
  private:
-  std::atomic<uint64_t>* counters_;  // stream i: counters_[i * kPeersPerBlock]
+  std::atomic<uint64_t>* counters_;  // stream i: counters_[i * kPeersPerBlock]; before them sending()
   std::unique_ptr<std::atomic<void*>[]> windows_;
   std::array<std::atomic<uint64_t>, 4> seen_hellos_{};
 };

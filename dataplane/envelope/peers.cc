@@ -24,13 +24,14 @@ size_t cell_of(NodeId id, unsigned bits) {
 }  // namespace
 
 struct PeerTable::CounterBlock {
-  explicit CounterBlock(size_t streams) : cells(streams * kPeersPerBlock + kLine) {
+  explicit CounterBlock(size_t streams) : cells((1 + streams) * kPeersPerBlock + kLine) {
     auto address = reinterpret_cast<uintptr_t>(cells.data());
     first = cells.data() + (64 - address % 64) % 64 / sizeof(uint64_t);
+    for (size_t i = 0; i < kPeersPerBlock; ++i) first[i].store(kNoSlot, std::memory_order_relaxed);
   }
   static constexpr size_t kLine = 64 / sizeof(uint64_t);
   std::vector<std::atomic<uint64_t>> cells;
-  std::atomic<uint64_t>* first;
+  std::atomic<uint64_t>* first;  // kPeersPerBlock times `sending`, then the streams
 };
 
 Peer::Peer(NodeId peer, NodeId self, const PairKey& pair, std::atomic<uint64_t>* counters)
@@ -128,7 +129,8 @@ void PeerTable::add(NodeId id, const PairKey& pair_key, std::optional<Endpoint> 
   if (p == nullptr) {
     size_t n = peers_.size();
     if (n % kPeersPerBlock == 0) counters_.push_back(std::make_unique<CounterBlock>(streams_));
-    peers_.push_back(std::make_unique<Peer>(id, self_, pair_key, counters_.back()->first + n % kPeersPerBlock));
+    std::atomic<uint64_t>* streams = counters_.back()->first + kPeersPerBlock;
+    peers_.push_back(std::make_unique<Peer>(id, self_, pair_key, streams + n % kPeersPerBlock));
     p = peers_.back().get();
     Index* index = indexes_.back().get();
     if (peers_.size() * 2 > index->cells.size()) {
@@ -166,7 +168,7 @@ size_t PeerTable::seal(NodeId to, uint8_t stream, GroupId group, PayloadKind kin
   if (header_out.size() < kEnvelopeSizeMin + extra) return 0;
   Peer* p = find(to);
   if (p == nullptr) return 0;
-  const auto slot = static_cast<uint8_t>(p->sending.load(std::memory_order_acquire));
+  const auto slot = static_cast<uint8_t>(p->sending().load(std::memory_order_acquire));
   if (slot == kNoSlot) return 0;
   const KeySlot& keys = p->slots[slot];
   WireHead head{self_, group,  {boot_, timestamp_us}, stream, keys.meta().send_epoch, p->next_sequence(stream), kind,
@@ -179,10 +181,10 @@ SendKeys PeerTable::send_keys(NodeId to, uint8_t stream) const {
   Peer* p = find(to);
   SendKeys k;
   if (p == nullptr) return k;
-  const uint32_t sending = p->sending.load(std::memory_order_acquire);
+  const auto sending = static_cast<uint32_t>(p->sending().load(std::memory_order_acquire));
   if (static_cast<uint8_t>(sending) == kNoSlot) return k;
   const KeySlot& keys = p->slots[static_cast<uint8_t>(sending)];
-  return {&p->sending, p->counter(stream), keys.send_key(), sending, keys.meta().send_epoch};
+  return {&p->sending(), p->counter(stream), keys.send_key(), sending, keys.meta().send_epoch};
 }
 
 size_t PeerTable::seal_message(NodeId to, uint8_t stream, uint64_t timestamp_us, Bytes message,
@@ -301,7 +303,7 @@ Stamp PeerTable::newest_stamp(NodeId id) const {
 
 bool PeerTable::ready(NodeId id) const {
   const Peer* p = find(id);
-  return p != nullptr && static_cast<uint8_t>(p->sending.load(std::memory_order_acquire)) != kNoSlot;
+  return p != nullptr && static_cast<uint8_t>(p->sending().load(std::memory_order_acquire)) != kNoSlot;
 }
 
 std::optional<Endpoint> PeerTable::endpoint(NodeId id) const {

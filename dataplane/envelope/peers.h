@@ -51,13 +51,13 @@ NodeId claimed_sender(Bytes udp_payload);
 
 // What one stream needs to seal for one peer: a copy, good while fresh(). Valid while the table lives.
 struct SendKeys {
-  const std::atomic<uint32_t>* sending = nullptr;  // the peer's; none: it has no keys
+  const std::atomic<uint64_t>* sending = nullptr;  // the peer's; none: it has no keys
   std::atomic<uint64_t>* counter = nullptr;        // the stream's sequence
   SipTag key{};
   uint32_t copied = 0;  // what `sending` said when this was copied
   uint8_t epoch = 0;
 
-  bool fresh() const { return sending != nullptr && sending->load(std::memory_order_acquire) == copied; }
+  bool fresh() const { return sending != nullptr && uint32_t(sending->load(std::memory_order_acquire)) == copied; }
 };
 
 class PeerTable {

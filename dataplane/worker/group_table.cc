@@ -41,8 +41,8 @@ GroupTable::GroupTable(const std::vector<std::pair<Prefix, uint32_t>>& prefixes)
     if (prefix.address.is_v4()) {
       const uint64_t key = key_v4(load32(raw), prefix.length);
       size_t at = home(key);
-      while (v4_[at].key != 0 && v4_[at].key != key) at = (at + 1) & mask_;
-      v4_[at] = {key, group};
+      while (v4_[at] != 0 && (v4_[at] & kKeyMask) != key) at = (at + 1) & mask_;
+      v4_[at] = uint64_t(group) << 40 | key;
     } else {
       const KeyV6 key = key_v6(load64(raw), load64(raw + 8), prefix.length);
       size_t at = home(key);

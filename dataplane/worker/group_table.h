@@ -23,7 +23,7 @@ namespace statecast {
 class GroupTable {
  public:
   GroupTable() : GroupTable(std::vector<std::pair<Prefix, uint32_t>>{}) {}
-  explicit GroupTable(const std::vector<std::pair<Prefix, uint32_t>>& prefixes);
+  explicit GroupTable(const std::vector<std::pair<Prefix, uint32_t>>& prefixes);  // REQUIRES: groups below 2^24
 
   // The group's index, or UINT32_MAX.
   uint32_t find(const IpAddress& a) const { return a.is_v4() ? find_v4(a.raw.data()) : find_v6(a.raw.data()); }
@@ -34,8 +34,8 @@ class GroupTable {
     a = __builtin_bswap32(a);
     for (uint8_t length : lengths_v4_) {
       const uint64_t key = key_v4(a, length);
-      for (size_t at = home(key); v4_[at].key != 0; at = (at + 1) & mask_) {
-        if (v4_[at].key == key) return v4_[at].group;
+      for (size_t at = home(key); v4_[at] != 0; at = (at + 1) & mask_) {
+        if ((v4_[at] & kKeyMask) == key) return static_cast<uint32_t>(v4_[at] >> 40);
       }
     }
     return UINT32_MAX;
@@ -43,10 +43,9 @@ class GroupTable {
   uint32_t find_v6(const uint8_t* address) const;
 
  private:
-  struct EntryV4 {
-    uint64_t key = 0;  // length + 1 (high), masked address (low); 0: empty
-    uint32_t group = 0;
-  };
+  // Group (24 bits), length + 1 (8), masked address (32); 0: empty.
+  using EntryV4 = uint64_t;
+  static constexpr uint64_t kKeyMask = (uint64_t(1) << 40) - 1;
   struct KeyV6 {
     uint64_t high = 0, low = 0;
     uint32_t length = 0;

@@ -201,6 +201,7 @@ void find_way(Burst& b, unsigned i, const Layout& layout, const PortLayout* port
 void find_groups(Burst& b, const Snapshot& s) {
   const Layout& layout = *s.layout;
   const GroupTable& table = layout.group_table;
+  const Group* groups = layout.groups.data();
   uint16_t of = kNoPort;
   const PortLayout* port = nullptr;  // offline there are no ports, and every way in is allowed
   for (unsigned i = 0; i < b.count; ++i) {
@@ -217,6 +218,7 @@ void find_groups(Burst& b, const Snapshot& s) {
     const uint8_t* ip = frame + p.l3_offset;
     const uint32_t group = p.ip_version == 4 ? table.find_v4(ip + 16) : table.find_v6(ip + 24);
     b.group[i] = group;
+    if (group != kNoGroup) __builtin_prefetch(&groups[group]);
     if (group != kNoGroup && (p.protocol == Protocol::tcp || p.protocol == Protocol::udp)) [[likely]] {
       // What nearly all are; an ICMP error stands for the session that it quotes.
       b.way[i] = Way::client;

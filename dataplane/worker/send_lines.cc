@@ -10,13 +10,24 @@ SendLines::SendLines(const Layout& layout) : lines_(layout.peers.size() + 1) {
 
 void SendLines::find(const Burst& b, const Layout& layout, uint32_t peer[]) const {
   constexpr size_t kNear = 256;  // lines: 16 KB
-  for (unsigned i = 0; i < b.count; ++i) {
-    if (b.verdict[i] == Verdict::forward) peer[i] = layout.peer_index.find(NodeId::member(b.member[i]));
-  }
-  if (lines_.size() <= kNear) return;
-  for (unsigned i = 0; i < b.count; ++i) {
-    if (b.verdict[i] == Verdict::forward && peer[i] < lines_.size()) __builtin_prefetch(&lines_[peer[i]]);
-  }
+  const bool near = lines_.size() <= kNear;
+  auto each = [&](auto f) {
+    for (unsigned i = 0; i < b.count; ++i) {
+      if (b.verdict[i] == Verdict::forward) f(i);
+    }
+  };
+  // Three things lie behind each other: the place in the index, the line, and what the line points to.
+  if (!near) each([&](unsigned i) { layout.peer_index.prefetch(NodeId::member(b.member[i])); });
+  each([&](unsigned i) {
+    peer[i] = layout.peer_index.find(NodeId::member(b.member[i]));
+    if (!near && peer[i] < lines_.size()) __builtin_prefetch(&lines_[peer[i]]);
+  });
+  if (near) return;
+  each([&](unsigned i) {
+    if (peer[i] >= lines_.size()) return;
+    __builtin_prefetch(lines_[peer[i]].keys.sending);
+    __builtin_prefetch(lines_[peer[i]].keys.counter, 1);
+  });
 }
 
 Counter SendLines::renew(uint32_t peer, const Snapshot& s, const PeerTable& peers, uint8_t stream) {
