@@ -161,10 +161,13 @@ void delay(Rig& rig, const Options& o, Json& report) {
   rig.port().set_source(0, &paced);
   rig.port().set_sampling(0, kSampleEvery, kSampleMost);
   rig.port().set_delays(0, delays.get());
-  uint64_t preempted = 0;
+  Disturbance all_seen;
   for (double left = o.seconds; left > 0; left -= kPollSeconds) {
     paced.restart();
-    preempted += rig.poll(std::min(left, kPollSeconds));
+    const Disturbance seen = rig.poll(std::min(left, kPollSeconds));
+    all_seen.preempted += seen.preempted;
+    all_seen.stalls += seen.stalls;
+    all_seen.stalled_ms += seen.stalled_ms;
     usleep(100'000);  // the others' share
   }
   rig.port().set_delays(0, nullptr);
@@ -175,7 +178,9 @@ void delay(Rig& rig, const Options& o, Json& report) {
                         {"p99_9", us(delays->percentile(99.9))},
                         {"max", us(delays->max())}};
   report["delay_packets"] = delays->count();
-  report["preempted"] = preempted;  // the core was another process's so many times
+  report["preempted"] = all_seen.preempted;  // the core was another process's so many times
+  report["stalls"] = all_seen.stalls;
+  report["stalled_ms"] = all_seen.stalled_ms;
   put_sample(report, rig, [&](Bytes frame) { return rig.fleet().check(frame); });
 }
 

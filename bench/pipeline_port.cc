@@ -36,14 +36,18 @@ MemoryPort::~MemoryPort() {
 void MemoryPort::set_sampling(uint16_t queue, unsigned every, size_t most) {
   Queue& q = queues_[queue];
   q.every = every;
-  q.most = most;
   q.next_sample = q.sent + every;
-  q.sample.reserve(most);
+  q.sampled = 0;
+  q.sample.assign(most, Sample{});
 }
 
 std::vector<std::vector<uint8_t>> MemoryPort::take_sample(uint16_t queue) {
-  queues_[queue].next_sample = UINT64_MAX;
-  return std::move(queues_[queue].sample);
+  Queue& q = queues_[queue];
+  q.next_sample = UINT64_MAX;
+  std::vector<std::vector<uint8_t>> frames;
+  for (size_t i = 0; i < q.sampled; ++i) frames.emplace_back(q.sample[i].bytes, q.sample[i].bytes + q.sample[i].length);
+  q.sampled = 0;
+  return frames;
 }
 
 uint16_t MemoryPort::on_receive(uint16_t, uint16_t, rte_mbuf* packets[], uint16_t, uint16_t most, void* queue) {
@@ -73,10 +77,12 @@ uint16_t MemoryPort::on_send(uint16_t, uint16_t, rte_mbuf* packets[], uint16_t n
       q.delays->record(now - arrived);
     }
   }
-  if (q.sent >= q.next_sample && q.sample.size() < q.most) [[unlikely]] {
+  if (q.sent >= q.next_sample && q.sampled < q.sample.size()) [[unlikely]] {
     q.next_sample = q.sent + q.every;
-    const uint8_t* at = rte_pktmbuf_mtod(packets[0], const uint8_t*);
-    q.sample.emplace_back(at, at + packets[0]->data_len);
+    SC_ASSERT(packets[0]->data_len <= kFrameMax);
+    Sample& s = q.sample[q.sampled++];
+    s.length = packets[0]->data_len;
+    std::memcpy(s.bytes, rte_pktmbuf_mtod(packets[0], const uint8_t*), s.length);
   }
   return n;
 }

@@ -23,6 +23,7 @@ namespace {
 
 constexpr unsigned kTurnsPerSlice = 64;
 constexpr uint32_t kPackets = 32'767;
+constexpr double kStallMs = 0.5;
 
 double nanoseconds(uint64_t cycles) {
   return double(cycles) * 1e9 / double(rte_get_tsc_hz());
@@ -130,12 +131,12 @@ std::vector<Figure> Rig::run(double seconds, unsigned cores) {
   return figures;
 }
 
-uint64_t Rig::poll(double seconds) {
+Disturbance Rig::poll(double seconds) {
   struct Task {
     Rig* rig;
     double seconds;
-    uint64_t preempted;
-  } task{this, seconds, 0};
+    Disturbance seen;
+  } task{this, seconds, {}};
   auto body = [](void* argument) {
     auto preempted = [] {
       rusage usage{};
@@ -143,21 +144,30 @@ uint64_t Rig::poll(double seconds) {
       return static_cast<uint64_t>(usage.ru_nivcsw);
     };
     Task& me = *static_cast<Task*>(argument);
-    const uint64_t end = rte_get_tsc_cycles() + uint64_t(me.seconds * double(rte_get_tsc_hz()));
     const sched_param first{.sched_priority = 1}, ordinary{.sched_priority = 0};
     pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
     const uint64_t before = preempted();
+    uint64_t now = rte_get_tsc_cycles();
+    const uint64_t end = now + uint64_t(me.seconds * double(rte_get_tsc_hz()));
     do {
-      for (unsigned t = 0; t < kTurnsPerSlice; ++t) me.rig->workers_[0]->turn();
+      for (unsigned t = 0; t < kTurnsPerSlice; ++t) {
+        me.rig->workers_[0]->turn();
+        const uint64_t after = rte_get_tsc_cycles();
+        if (const double ms = nanoseconds(after - now) / 1e6; ms > kStallMs) [[unlikely]] {
+          ++me.seen.stalls;
+          me.seen.stalled_ms += ms;
+        }
+        now = after;
+      }
       me.rig->drain(0);
-    } while (rte_get_tsc_cycles() < end);
-    me.preempted = preempted() - before;
+    } while (now < end);
+    me.seen.preempted = preempted() - before;
     pthread_setschedparam(pthread_self(), SCHED_OTHER, &ordinary);
     return 0;
   };
   SC_ASSERT(rte_eal_remote_launch(body, &task, 1) == 0);
   rte_eal_mp_wait_lcore();
-  return task.preempted;
+  return task.seen;
 }
 
 Figure Rig::floor(double seconds) {

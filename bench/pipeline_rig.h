@@ -26,6 +26,13 @@ struct Figure {
   double median = 0, best = 0;  // ns per packet; best: only a tenth of the slices was faster
 };
 
+// What the machine did to a core meanwhile. A stall is a turn of more than half a millisecond, a hundred times what a
+// burst takes: the kernel's interrupts, or a hypervisor that gives the core to others.
+struct Disturbance {
+  uint64_t preempted = 0, stalls = 0;
+  double stalled_ms = 0;
+};
+
 struct RigOptions {
   FleetOptions fleet;
   bool huge_pages = false;
@@ -48,9 +55,9 @@ class Rig {
   // Workers 0 .. cores - 1, each on a core of its own. REQUIRES: each has a source.
   std::vector<Figure> run(double seconds, unsigned cores = 1);
   // Worker 0 turns over and over, busy or not, on its core. At real-time priority where the kernel lets us: that stands
-  // in for a core that nobody else may use, as a proxy in poll mode has. Returns how often the kernel took it away all
-  // the same. Keep it under a second: then the kernel gives others their share.
-  uint64_t poll(double seconds);
+  // in for a core that nobody else may use, as a proxy in poll mode has. Keep it under a second: then the kernel gives
+  // others their share.
+  Disturbance poll(double seconds);
   // A loop that only receives from worker 0's source and sends: what the port costs.
   Figure floor(double seconds);
   // ns per packet of each step, medians over slices.

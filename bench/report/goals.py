@@ -89,7 +89,7 @@ def rows(results, memory):
     p = plan.DELAY
     add("p99.9 of the proxy's own delay at half load", p, get(p, "delay_us.p99_9"), 50, "µs",
         f"p50 {get(p, 'delay_us.p50') or 0:.1f}, p99 {get(p, 'delay_us.p99') or 0:.1f}, max {get(p, 'delay_us.max') or 0:.0f}; "
-        f"the kernel took the core away {get(p, 'preempted') or 0:.0f} times in a run", results.all(p, "delay_us.p99_9"))
+        f"the machine stood still {get(p, 'stalls') or 0:.0f} times in a run, {get(p, 'stalled_ms') or 0:.1f} ms in all", results.all(p, "delay_us.p99_9"))
     return out
 
 

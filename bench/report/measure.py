@@ -105,7 +105,7 @@ def flatten(report, prefix=""):
     return out
 
 
-UNITS = (("delay_us", "µs"), ("mpps", "million packets per second"), ("bytes_per_session", "bytes"), ("_per_second", "per second"),
+UNITS = (("delay_us", "µs"), ("stalled_ms", "ms"), ("mpps", "million packets per second"), ("bytes_per_session", "bytes"), ("_per_second", "per second"),
          ("to_forward", "ratio"), ("to_one", "ratio"), ("loss", "share"), ("ns", "ns per packet"), ("stages", "ns per packet"),
          ("junk.", "ns per packet"))
 
