@@ -183,10 +183,11 @@ Figure Rig::floor(double seconds) {
 
 std::vector<std::pair<std::string, double>> Rig::stages(double seconds) {
   constexpr size_t kStages = size_t(Stage::count);
-  StageClock clock;
+  const StageClock& clock = workers_[0]->stage_clock();
   std::array<std::vector<double>, kStages> slices;
-  std::array<uint64_t, kStages> before{};
-  workers_[0]->measure_stages(&clock);
+  std::array<uint64_t, kStages> before;
+  for (size_t i = 0; i < kStages; ++i) before[i] = clock.cycles(Stage(i));
+  workers_[0]->measure_stages(true);
   auto others = between;
   between = [&] {
     others();
@@ -198,7 +199,7 @@ std::vector<std::pair<std::string, double>> Rig::stages(double seconds) {
   };
   run(seconds);
   between = others;
-  workers_[0]->measure_stages(nullptr);
+  workers_[0]->measure_stages(false);
   std::vector<std::pair<std::string, double>> out;
   for (size_t i = 0; i < kStages; ++i) {
     std::sort(slices[i].begin(), slices[i].end());

@@ -8,6 +8,7 @@
 #include "control/admin.h"
 #include "control/proxy_control.h"
 #include "dataplane/worker/counters.h"
+#include "dataplane/worker/stage_clock.h"
 
 namespace statecast {
 
@@ -259,6 +260,20 @@ OperatorAnswer answer_insert(AdminReply reply) {
   };
 }
 
+// Cycles of each step since the workers started, as far as they were measured: {"on": true} and false switch that.
+Json stages(const ProxyControl& control, const Json& r) {
+  Json workers = Json::array();
+  for (const WorkerView& w : control.setup().workers) {
+    if (!w.stage_clock) continue;
+    if (r.contains("on")) w.measure_stages(r.at("on"));
+    Json steps = Json::array();
+    for (size_t i = 0; i < size_t(Stage::count); ++i)
+      steps.push_back({{"step", kStageNames[i]}, {"cycles", w.stage_clock->cycles(Stage(i))}});
+    workers.push_back({{"packets", w.stage_clock->packets()}, {"steps", steps}});
+  }
+  return {{"cycles_per_second", rte_get_tsc_hz()}, {"workers", workers}};
+}
+
 }  // namespace
 
 void register_proxy_commands(AdminServer& server, ProxyControl& control) {
@@ -273,6 +288,7 @@ void register_proxy_commands(AdminServer& server, ProxyControl& control) {
   };
 
   server.on("status", [&control](const Json&, AdminReply reply) { reply(status(control), AdminLast::yes); });
+  server.on("stages", [&control](const Json& r, AdminReply reply) { reply(stages(control, r), AdminLast::yes); });
   with_session("sessions.get", [&control](const Json&, const Named& n, AdminReply reply) {
     reply(session_get(control, n), AdminLast::yes);
   });

@@ -31,6 +31,7 @@
 #include "dataplane/envelope/peers.h"
 #include "dataplane/worker/mailbox.h"
 #include "dataplane/worker/snapshot.h"
+#include "dataplane/worker/stage_clock.h"
 #include "directory/node.h"
 #include "directory/querier.h"
 
@@ -42,7 +43,9 @@ class AdminServer;
 struct WorkerView {
   WorkerLink* link = nullptr;
   const Counters* counters = nullptr;
-  std::function<uint64_t()> turns;  // Worker::turns
+  std::function<uint64_t()> turns;           // Worker::turns
+  std::function<void(bool)> measure_stages;  // Worker::measure_stages
+  const StageClock* stage_clock = nullptr;
 };
 
 struct ProxyControlSetup {

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Stage clock: how many cycles of the time stamp counter each step of the pipeline took, for whoever asks at run time.
 //
-//   StageClock clock;
-//   state.stages = &clock;                       // nullptr: not measured, which costs a branch per step and burst
-//   run_pipeline(...);
-//   clock.cycles(Stage::resolve);
+//   worker.measure_stages(true);                 // any thread; else a step costs one branch more per burst
+//   const StageClock& c = worker.stage_clock();
+//   c.cycles(Stage::resolve) / c.packets();
 //
-// Threads: one worker's own. Ownership: value.
+// Steps overlap in the processor, so that the end of one may be counted with the next; their sum is right.
+// Threads: start(), lap() and add_packets() from the worker; the getters from any. Ownership: value.
 #pragma once
 
 #include <rte_cycles.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
+#include <iterator>
 
 namespace statecast {
 
@@ -26,13 +28,20 @@ class StageClock {
   void start() { at_ = rte_rdtsc(); }
   void lap(Stage s) {
     const uint64_t now = rte_rdtsc();
-    cycles_[size_t(s)] += now - at_;
+    add(cycles_[size_t(s)], now - at_);
     at_ = now;
   }
-  uint64_t cycles(Stage s) const { return cycles_[size_t(s)]; }
+  void add_packets(uint64_t n) { add(packets_, n); }
+
+  uint64_t cycles(Stage s) const { return cycles_[size_t(s)].load(std::memory_order_relaxed); }
+  uint64_t packets() const { return packets_.load(std::memory_order_relaxed); }
 
  private:
-  std::array<uint64_t, size_t(Stage::count)> cycles_{};
+  static void add(std::atomic<uint64_t>& to, uint64_t n) {  // one writer
+    to.store(to.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  std::array<std::atomic<uint64_t>, size_t(Stage::count)> cycles_{};
+  std::atomic<uint64_t> packets_{0};
   uint64_t at_ = 0;
 };
 

@@ -75,6 +75,7 @@ void Worker::run() {
 
 bool Worker::turn() {
   snapshot_ = setup_.board->load(setup_.index);
+  state_.stages = measure_stages_.load(std::memory_order_relaxed) ? &stage_clock_ : nullptr;
   state_.watch_negatives = setup_.negatives_exist && setup_.negatives_exist->load(std::memory_order_relaxed);
   bool busy = carry_out_orders();
 
@@ -96,7 +97,10 @@ bool Worker::turn() {
     counters_.add(Counter::rx_bytes, bytes);
     run_pipeline(b, *snapshot_, state_, now);
     finish(b, now);
-    if (state_.stages) state_.stages->lap(Stage::finish);
+    if (state_.stages) {
+      state_.stages->lap(Stage::finish);
+      state_.stages->add_packets(n);
+    }
   }
 
   if (misses_->packets() > 0) give_up_old_misses(setup_.clock());

@@ -9,7 +9,8 @@
 // clock *after* that, run the pipeline, act on the verdicts; give up old misses; hand the frames to the ports; tell the
 // cache that no entry is in use. So after a turn nothing of an older look-up is still to be sent: turns() is what a
 // revocation waits for before it reports silence.
-// Threads: its own, but stop(), turns() and counters(). Ownership: owns the miss table and its packets.
+// Threads: its own, but stop(), turns(), counters(), measure_stages() and stage_clock(). Ownership: owns the miss table
+// and its packets.
 #pragma once
 
 #include <atomic>
@@ -54,7 +55,8 @@ class Worker {
   uint64_t turns() const { return turns_.load(std::memory_order_acquire); }
   const Counters& counters() const { return counters_; }
   size_t held() const { return misses_->packets(); }
-  void measure_stages(StageClock* clock) { state_.stages = clock; }  // its own thread, or before it runs
+  void measure_stages(bool on) { measure_stages_.store(on, std::memory_order_relaxed); }
+  const StageClock& stage_clock() const { return stage_clock_; }
 
  private:
   struct TxBuffer {
@@ -84,6 +86,8 @@ class Worker {
   Counters counters_;
   TokenBucket want_neighbour_;
   Instant next_expiry_{};
+  StageClock stage_clock_;
+  std::atomic<bool> measure_stages_{false};
   std::atomic<bool> stop_{false};
   std::atomic<uint64_t> turns_{0};
 };

@@ -61,6 +61,8 @@ class Ctl : public testing::Test {
     for (auto& [command, lines] : answers)
       server_->on(command, [this, lines = lines](const Json& request, AdminReply reply) {
         if (request["command"] != "status") asked_.push_back(request);
+        // Two answers to a switch: the first to on, the second to off.
+        if (request.contains("on")) return reply(lines[request["on"] ? 0 : 1], AdminLast::yes);
         for (size_t i = 0; i < lines.size(); ++i)
           reply(lines[i], i + 1 == lines.size() ? AdminLast::yes : AdminLast::no);
       });
@@ -107,7 +109,7 @@ TEST_F(Ctl, HelpAndUsage) {
   auto r = run("--help");
   EXPECT_EQ(r.code, 0);
   for (const char* command :
-       {"keys", "check-config", "status", "sessions", "revoke", "unrevoke", "directory", "trace"}) {
+       {"keys", "check-config", "status", "stages", "sessions", "revoke", "unrevoke", "directory", "trace"}) {
     EXPECT_NE(r.out.find(std::string("\n  ") + command + " "), std::string::npos) << command;
     auto help = run(std::string(command) + " --help");
     EXPECT_EQ(help.code, 0) << command;
@@ -214,6 +216,24 @@ TEST_F(Ctl, ProxyStatus) {
   EXPECT_EQ(Json::parse(ask("status --json").out), kProxyStatus);
   ::setenv("STATECAST_SOCKET", socket().c_str(), 1);
   EXPECT_EQ(run("status").out, r.out) << "by the environment";
+}
+
+TEST_F(Ctl, Stages) {
+  const Json before = Json::parse(R"({"cycles_per_second": 2000000000,
+      "workers": [{"packets": 100,
+      "steps": [{"step": "parse", "cycles": 1000}, {"step": "finish", "cycles": 5000}]}]})");
+  const Json after = Json::parse(R"({"cycles_per_second": 2000000000,
+      "workers": [{"packets": 1100,
+      "steps": [{"step": "parse", "cycles": 9000}, {"step": "finish", "cycles": 55000}]}]})");
+  answer({{"status", {kProxyStatus}}, {"stages", {before, after}}});
+  auto r = ask("stages --for 10ms");
+  EXPECT_EQ(r.out,
+            "ns per packet  worker 0\n"
+            "parse          4.0\n"
+            "finish         25.0\n"
+            "all            29.0\n"
+            "packets        1,000\n");
+  EXPECT_EQ(ask("stages --for never").code, 2);
 }
 
 TEST_F(Ctl, AgentStatusAndSessions) {

@@ -75,6 +75,7 @@ class Live {
 void add_keys_command(CLI::App& app);
 void add_check_config_command(CLI::App& app);
 void add_status_command(CLI::App& app);
+void add_stages_command(CLI::App& app);
 void add_sessions_command(CLI::App& app);
 void add_revoke_commands(CLI::App& app);
 void add_directory_command(CLI::App& app);

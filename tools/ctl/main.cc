@@ -24,6 +24,7 @@ int run(int argc, char** argv) {
   add_keys_command(app);
   add_check_config_command(app);
   add_status_command(app);
+  add_stages_command(app);
   add_sessions_command(app);
   add_revoke_commands(app);
   add_directory_command(app);

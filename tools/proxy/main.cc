@@ -160,7 +160,11 @@ int run(const Arguments& args) {
     if (!worker) return die(args, worker.error());
     loops.push_back(std::move(*worker));
     Worker* loop = loops.back().get();
-    views.push_back({links.back().get(), &loop->counters(), [loop] { return loop->turns(); }});
+    views.push_back({.link = links.back().get(),
+                     .counters = &loop->counters(),
+                     .turns = [loop] { return loop->turns(); },
+                     .measure_stages = [loop](bool on) { loop->measure_stages(on); },
+                     .stage_clock = &loop->stage_clock()});
   }
 
   // The control thread is this one.
