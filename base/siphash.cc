@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "base/avx512.h"
 #include "base/siphash_lanes.h"
 
 namespace statecast {
@@ -82,8 +83,7 @@ void in_lanes(std::span<const SipJob> jobs, Whole whole) {
 
 SipLanes detect_lanes() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
-    return SipLanes::eight;
+  if (avx512::available()) return SipLanes::eight;
   if (__builtin_cpu_supports("avx2")) return SipLanes::four;
 #endif
   return SipLanes::one;

@@ -5,17 +5,15 @@
 #include "base/siphash_lanes.h"
 
 #if defined(__x86_64__)
-// GCC 12 takes the undefined operands inside its own intrinsics for our mistake (GCC bug 105593).
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
+#include "base/avx512.h"
 
 namespace statecast::internal {
 
 namespace {
 
-#define SC_TARGET [[gnu::target("avx512f,avx512bw,avx512dq"), gnu::always_inline]] inline
+using avx512::splat;
+using avx512::transpose;
 
 constexpr int kLanes = 8;
 constexpr size_t kRow = 64, kWord = 8;
@@ -24,12 +22,8 @@ struct State {
   __m512i v0, v1, v2, v3;
 };
 
-SC_TARGET __m512i splat(uint64_t v) {
-  return _mm512_set1_epi64(static_cast<int64_t>(v));
-}
-
 template <int G, int kRounds>
-SC_TARGET void rounds(State (&s)[G]) {
+SC_AVX512 void rounds(State (&s)[G]) {
   for (int r = 0; r < kRounds; ++r) {
     for (int g = 0; g < G; ++g) {
       s[g].v0 = _mm512_add_epi64(s[g].v0, s[g].v1);
@@ -47,19 +41,19 @@ SC_TARGET void rounds(State (&s)[G]) {
 }
 
 template <int G>
-SC_TARGET void absorb(State (&s)[G], const __m512i (&words)[G][kLanes], size_t w) {
+SC_AVX512 void absorb(State (&s)[G], const __m512i (&words)[G][kLanes], size_t w) {
   for (int g = 0; g < G; ++g) s[g].v3 = _mm512_xor_si512(s[g].v3, words[g][w]);
   rounds<G, 2>(s);
   for (int g = 0; g < G; ++g) s[g].v0 = _mm512_xor_si512(s[g].v0, words[g][w]);
 }
 
 // Words of the message, the one with its length and odd bytes included.
-SC_TARGET size_t words_of(const SipJob& j) {
+SC_AVX512 size_t words_of(const SipJob& j) {
   return j.length / kWord + 1;
 }
 
 // Bytes 64 x block and on of the padded message.
-SC_TARGET __m512i row(const SipJob& j, size_t block) {
+SC_AVX512 __m512i row(const SipJob& j, size_t block) {
   const size_t from = block * kRow, end = words_of(j) * kWord;
   if (from >= end) return _mm512_setzero_si512();
   const size_t left = j.length > from ? j.length - from : 0;
@@ -69,26 +63,9 @@ SC_TARGET __m512i row(const SipJob& j, size_t block) {
   return _mm512_mask_mov_epi8(r, __mmask64(1) << (end - from - 1), _mm512_set1_epi8(static_cast<char>(j.length)));
 }
 
-// r[lane] has eight words of one message; w[i] gets word i of all eight.
-SC_TARGET void transpose(const __m512i (&r)[kLanes], __m512i (&w)[kLanes]) {
-  __m512i even[4], odd[4];
-  for (int i = 0; i < 4; ++i) {
-    even[i] = _mm512_unpacklo_epi64(r[2 * i], r[2 * i + 1]);
-    odd[i] = _mm512_unpackhi_epi64(r[2 * i], r[2 * i + 1]);
-  }
-  const __m512i e0 = _mm512_shuffle_i64x2(even[0], even[1], 0x44), e1 = _mm512_shuffle_i64x2(even[2], even[3], 0x44);
-  const __m512i e2 = _mm512_shuffle_i64x2(even[0], even[1], 0xee), e3 = _mm512_shuffle_i64x2(even[2], even[3], 0xee);
-  const __m512i o0 = _mm512_shuffle_i64x2(odd[0], odd[1], 0x44), o1 = _mm512_shuffle_i64x2(odd[2], odd[3], 0x44);
-  const __m512i o2 = _mm512_shuffle_i64x2(odd[0], odd[1], 0xee), o3 = _mm512_shuffle_i64x2(odd[2], odd[3], 0xee);
-  w[0] = _mm512_shuffle_i64x2(e0, e1, 0x88), w[2] = _mm512_shuffle_i64x2(e0, e1, 0xdd);
-  w[4] = _mm512_shuffle_i64x2(e2, e3, 0x88), w[6] = _mm512_shuffle_i64x2(e2, e3, 0xdd);
-  w[1] = _mm512_shuffle_i64x2(o0, o1, 0x88), w[3] = _mm512_shuffle_i64x2(o0, o1, 0xdd);
-  w[5] = _mm512_shuffle_i64x2(o2, o3, 0x88), w[7] = _mm512_shuffle_i64x2(o2, o3, 0xdd);
-}
-
 // 16 bytes from each of four places.
 template <class At>
-SC_TARGET __m512i four_of_16(const At& at) {
+SC_AVX512 __m512i four_of_16(const At& at) {
   __m512i v = _mm512_castsi128_si512(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at(0))));
   v = _mm512_inserti64x2(v, _mm_loadu_si128(reinterpret_cast<const __m128i*>(at(1))), 1);
   v = _mm512_inserti64x2(v, _mm_loadu_si128(reinterpret_cast<const __m128i*>(at(2))), 2);
@@ -96,13 +73,13 @@ SC_TARGET __m512i four_of_16(const At& at) {
 }
 
 template <int kPart>
-SC_TARGET void store_part(uint8_t* out, __m512i v) {
+SC_AVX512 void store_part(uint8_t* out, __m512i v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_extracti64x2_epi64(v, kPart));
 }
 
 // REQUIRES: exactly G x 8 jobs.
 template <int G>
-SC_TARGET void hash(const SipJob* jobs) {
+SC_AVX512 void hash(const SipJob* jobs) {
   size_t fewest = ~size_t(0), most = 0;
   for (int i = 0; i < G * kLanes; ++i) {
     const size_t n = words_of(jobs[i]);
@@ -170,7 +147,7 @@ SC_TARGET void hash(const SipJob* jobs) {
 
 }  // namespace
 
-[[gnu::target("avx512f,avx512bw,avx512dq")]] void siphash128_eight_lanes(const SipJob* jobs, size_t n) {
+[[gnu::target(SC_AVX512_TARGET)]] void siphash128_eight_lanes(const SipJob* jobs, size_t n) {
   for (; n >= 4 * kLanes; jobs += 4 * kLanes, n -= 4 * kLanes) hash<4>(jobs);
   for (; n >= kLanes; jobs += kLanes, n -= kLanes) hash<1>(jobs);
 }

@@ -14,7 +14,7 @@
 
 namespace statecast::internal {
 
-// REQUIRES: AVX-512 F, BW and DQ; n a multiple of 8.
+// REQUIRES: avx512::available(); n a multiple of 8.
 void siphash128_eight_lanes(const SipJob* jobs, size_t n);
 // REQUIRES: AVX2; n a multiple of 4.
 void siphash128_four_lanes(const SipJob* jobs, size_t n);

@@ -9,11 +9,8 @@
 #include "dataplane/packet/parse_plain.h"
 
 #if defined(__x86_64__)
-// GCC 12 takes the undefined operands inside its own intrinsics for our mistake (GCC bug 105593).
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
+#include "base/avx512.h"
 #endif
 
 namespace statecast {
@@ -37,54 +34,39 @@ uint32_t parse_scalar(const uint8_t* const at[], const uint16_t lengths[], unsig
 #if defined(__x86_64__)
 namespace {
 
-#define SC_TARGET [[gnu::target("avx512f,avx512bw,avx512dq"), gnu::always_inline]] inline
+using avx512::splat;
 
 constexpr unsigned kLanes = 8;
 
-SC_TARGET __m512i splat(uint64_t v) {
-  return _mm512_set1_epi64(static_cast<int64_t>(v));
-}
 // Bits [from, from + count) of each word.
 template <unsigned from, unsigned count>
-SC_TARGET __m512i bits(__m512i v) {
+SC_AVX512 __m512i bits(__m512i v) {
   return _mm512_and_si512(_mm512_srli_epi64(v, from), splat((uint64_t(1) << count) - 1));
 }
 // 16-bit numbers in network order, as loaded.
-SC_TARGET __m512i host16(__m512i v) {
+SC_AVX512 __m512i host16(__m512i v) {
   return _mm512_or_si512(_mm512_slli_epi64(_mm512_and_si512(v, splat(0xff)), 8), _mm512_srli_epi64(v, 8));
 }
 
-// Words 1 to 5 of eight frames, or of packets that start where a frame's IP header would: their bytes before that are
+// The words of eight frames, or of packets that start where a frame's IP header would: their bytes before that are
 // zero.
 template <bool kFrames>
-SC_TARGET void load_words(const uint8_t* const at[], const uint16_t lengths[], __m512i (&w)[6]) {
-  __m512i r[kLanes], even[4], odd[4];
+SC_AVX512 void load_words(const uint8_t* const at[], const uint16_t lengths[], __m512i (&w)[kLanes]) {
+  __m512i r[kLanes];
   for (unsigned i = 0; i < kLanes; ++i) {
     const unsigned length = lengths[i];
     const __mmask64 own = length >= 64 ? ~__mmask64(0) : (__mmask64(1) << length) - 1;
     r[i] = kFrames ? _mm512_maskz_loadu_epi8(own, at[i])
                    : _mm512_maskz_loadu_epi8(own << parsing::kEthernetSize, at[i] - parsing::kEthernetSize);
   }
-  for (unsigned i = 0; i < 4; ++i) {
-    even[i] = _mm512_unpacklo_epi64(r[2 * i], r[2 * i + 1]);
-    odd[i] = _mm512_unpackhi_epi64(r[2 * i], r[2 * i + 1]);
-  }
-  const __m512i e0 = _mm512_shuffle_i64x2(even[0], even[1], 0x44), e1 = _mm512_shuffle_i64x2(even[2], even[3], 0x44);
-  const __m512i e2 = _mm512_shuffle_i64x2(even[0], even[1], 0xee), e3 = _mm512_shuffle_i64x2(even[2], even[3], 0xee);
-  const __m512i o0 = _mm512_shuffle_i64x2(odd[0], odd[1], 0x44), o1 = _mm512_shuffle_i64x2(odd[2], odd[3], 0x44);
-  const __m512i o2 = _mm512_shuffle_i64x2(odd[0], odd[1], 0xee), o3 = _mm512_shuffle_i64x2(odd[2], odd[3], 0xee);
-  w[1] = _mm512_shuffle_i64x2(o0, o1, 0x88);
-  w[2] = _mm512_shuffle_i64x2(e0, e1, 0xdd);
-  w[3] = _mm512_shuffle_i64x2(o0, o1, 0xdd);
-  w[4] = _mm512_shuffle_i64x2(e2, e3, 0x88);
-  w[5] = _mm512_shuffle_i64x2(o2, o3, 0x88);
+  avx512::transpose(r, w);
 }
 
 // Eight frames or packets; a bit for each that is plain IPv4.
 template <bool kFrames>
-SC_TARGET uint32_t parse_eight(const uint8_t* const at[], const uint16_t lengths[], ParsedPacket parsed[]) {
+SC_AVX512 uint32_t parse_eight(const uint8_t* const at[], const uint16_t lengths[], ParsedPacket parsed[]) {
   using namespace parsing;
-  __m512i w[6];
+  __m512i w[kLanes];
   load_words<kFrames>(at, lengths, w);
   constexpr uint64_t kLayer2 = kFrames ? kEthernetSize : 0;
   const __m512i length = _mm512_cvtepu16_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(lengths)));
@@ -149,8 +131,8 @@ SC_TARGET uint32_t parse_eight(const uint8_t* const at[], const uint16_t lengths
 }
 
 template <bool kFrames>
-[[gnu::target("avx512f,avx512bw,avx512dq")]] uint32_t parse_avx512(const uint8_t* const at[], const uint16_t lengths[],
-                                                                   unsigned n, ParsedPacket parsed[]) {
+[[gnu::target(SC_AVX512_TARGET)]] uint32_t parse_avx512(const uint8_t* const at[], const uint16_t lengths[], unsigned n,
+                                                        ParsedPacket parsed[]) {
   uint32_t plain = 0;
   unsigned done = 0;
   for (; done + kLanes <= n; done += kLanes)
@@ -162,12 +144,6 @@ template <bool kFrames>
   return plain;
 }
 
-bool has_avx512() {
-  static const bool has =
-      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
-  return has;
-}
-
 }  // namespace
 #pragma GCC diagnostic pop
 #endif
@@ -177,7 +153,7 @@ namespace {
 template <bool kFrames>
 uint32_t parse(const uint8_t* const at[], const uint16_t lengths[], unsigned n, ParsedPacket parsed[]) {
 #if defined(__x86_64__)
-  if (has_avx512()) return parse_avx512<kFrames>(at, lengths, n, parsed);
+  if (avx512::available()) return parse_avx512<kFrames>(at, lengths, n, parsed);
 #endif
   return parse_scalar<kFrames>(at, lengths, n, parsed);
 }

@@ -2,10 +2,12 @@
 // Group table beside a linear search; selection: shares, agreement, and what moves when a member goes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
 #include "base/rng.h"
+#include "dataplane/worker/client_links.h"
 #include "dataplane/worker/group_table.h"
 #include "dataplane/worker/selection.h"
 
@@ -85,6 +87,50 @@ TEST(Selection, OnlyTheShareOfALostMemberMoves) {
   }
   for (PeerHop& p : without) p.reachable = false;
   EXPECT_EQ(nullptr, select_member(g, without, 1));
+}
+
+// Random links, gateways known and unknown, clients near their edges: the burst's way says what the one-by-one way
+// says.
+TEST(ClientLinks, AgreeWithTowardsClient) {
+  constexpr uint64_t kSeed = 9;
+  SCOPED_TRACE(kSeed);
+  Rng rng(kSeed);
+  auto v4 = [](uint32_t a) {
+    const uint8_t raw[4] = {uint8_t(a >> 24), uint8_t(a >> 16), uint8_t(a >> 8), uint8_t(a)};
+    return IpAddress::v4(raw);
+  };
+  unsigned known = 0, unknown = 0;
+  for (int round = 0; round < 500; ++round) {
+    auto layout = std::make_shared<Layout>();
+    Snapshot s;
+    for (uint64_t port = rng.between(1, 3); port > 0; --port) {
+      PortLayout p{.name = "p", .anycast = rng.chance(0.8)};
+      for (uint64_t n = rng.below(5); n > 0; --n) {
+        p.addresses.push_back({v4(static_cast<uint32_t>(rng.below(16) << 28 | rng.below(4))),
+                               static_cast<uint8_t>(rng.chance(0.1) ? 0 : rng.between(1, 32))});
+      }
+      if (rng.chance(0.7)) p.gateways.push_back(v4(static_cast<uint32_t>(rng.below(4))));
+      layout->ports.push_back(p);
+    }
+    for (uint32_t a = 0; a < 4; ++a) {
+      if (rng.chance(0.5)) s.neighbours[v4(a)] = {true, static_cast<uint16_t>(a), {}};
+    }
+    s.layout = layout;
+    const ClientLinks links(s);
+    for (int i = 0; i < 40; ++i) {
+      const IpAddress to = v4(static_cast<uint32_t>(rng.below(16) << 28 | rng.below(6)));
+      uint8_t ip[20] = {0x45};
+      std::copy_n(to.raw.begin(), 4, ip + 16);
+      ParsedPacket p;
+      p.ip_version = 4;
+      const NextHop got = links.towards(ip, p), want = s.towards_client(to);
+      ASSERT_EQ(got.known, want.known) << "round " << round << ", " << to_string(to);
+      if (want.known) { ASSERT_EQ(got.port, want.port) << "round " << round << ", " << to_string(to); }
+      ++(want.known ? known : unknown);
+    }
+  }
+  EXPECT_GT(known, 1000u);
+  EXPECT_GT(unknown, 1000u);
 }
 
 }  // namespace
