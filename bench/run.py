@@ -11,6 +11,7 @@ reached, bound_by, runs} for each goal. Runs of all points take turns, so that w
 """
 import argparse
 import datetime
+import glob
 import json
 import os
 import statistics
@@ -48,12 +49,24 @@ def machine(load_before, pages):
     return {"name": "machine", "value": os.cpu_count(), "unit": "cores", "parameters": {
         "date": datetime.date.today().isoformat(), "commit": commit or "?",
         "processor": f"{first('/proc/cpuinfo', 'model name')}, family {first('/proc/cpuinfo', 'cpu family')}, {os.cpu_count()} cores",
-        "clock of the time stamp counter": f"{first('/proc/cpuinfo', 'cpu MHz')} MHz as the kernel says it",
-        "cache of the last level": first("/proc/cpuinfo", "cache size") + " per core by cpuinfo",
+        "clock": f"{first('/proc/cpuinfo', 'cpu MHz')} MHz, as the kernel says it",
+        "caches": caches(),
         "vectors": lanes, "kernel": os.uname().release,
         "memory": f"{measure.HugePages.memory('MemTotal') / 2**30:.0f} GiB",
         "packet buffers": "on huge pages" if pages else "on pages of 4 KiB, since no huge pages could be reserved",
         "load average before and after": f"{load_before:.1f}, {os.getloadavg()[0]:.1f} (the benchmark itself makes 1 to 2)"}}
+
+
+def caches():
+    found = []
+    for folder in sorted(glob.glob("/sys/devices/system/cpu/cpu0/cache/index*")):
+        words = []
+        for name in ("level", "type", "size"):
+            with open(os.path.join(folder, name), encoding="utf-8") as f:
+                words.append(f.read().strip())
+        if words[1] != "Instruction":
+            found.append(f"L{words[0]} {words[2]}")
+    return ", ".join(found) or "not known"
 
 
 def run_points(build, quick, seconds, repetitions, clock):
