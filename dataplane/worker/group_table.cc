@@ -39,20 +39,24 @@ GroupTable::GroupTable(const std::vector<std::pair<Prefix, uint32_t>>& prefixes)
   for (const auto& [prefix, group] : prefixes) {
     const uint8_t* raw = prefix.address.raw.data();
     if (prefix.address.is_v4()) {
-      const uint64_t key = key_v4(load32(raw), prefix.length);
+      const uint32_t mask = prefix.length == 0 ? 0 : ~uint32_t(0) << (32 - prefix.length);
+      const LengthV4 length{mask, uint64_t(prefix.length + 1u) << 32};
+      const uint64_t key = length.tag | (load32(raw) & mask);
       size_t at = home(key);
       while (v4_[at] != 0 && (v4_[at] & kKeyMask) != key) at = (at + 1) & mask_;
       v4_[at] = uint64_t(group) << 40 | key;
+      auto same = [&](const LengthV4& l) { return l.tag == length.tag; };
+      if (std::none_of(lengths_v4_.begin(), lengths_v4_.end(), same)) lengths_v4_.push_back(length);
     } else {
       const KeyV6 key = key_v6(load64(raw), load64(raw + 8), prefix.length);
       size_t at = home(key);
       while (v6_[at].group != UINT32_MAX && v6_[at].key != key) at = (at + 1) & mask_;
       v6_[at] = {key, group};
+      if (std::find(lengths_v6_.begin(), lengths_v6_.end(), prefix.length) == lengths_v6_.end())
+        lengths_v6_.push_back(prefix.length);
     }
-    auto& lengths = prefix.address.is_v4() ? lengths_v4_ : lengths_v6_;
-    if (std::find(lengths.begin(), lengths.end(), prefix.length) == lengths.end()) lengths.push_back(prefix.length);
   }
-  std::sort(lengths_v4_.rbegin(), lengths_v4_.rend());
+  std::sort(lengths_v4_.begin(), lengths_v4_.end(), [](const LengthV4& a, const LengthV4& b) { return a.tag > b.tag; });
   std::sort(lengths_v6_.rbegin(), lengths_v6_.rend());
 }
 

@@ -32,8 +32,8 @@ class GroupTable {
     uint32_t a;
     std::memcpy(&a, address, 4);
     a = __builtin_bswap32(a);
-    for (uint8_t length : lengths_v4_) {
-      const uint64_t key = key_v4(a, length);
+    for (const LengthV4& length : lengths_v4_) {
+      const uint64_t key = length.tag | (a & length.mask);
       for (size_t at = home(key); v4_[at] != 0; at = (at + 1) & mask_) {
         if ((v4_[at] & kKeyMask) == key) return static_cast<uint32_t>(v4_[at] >> 40);
       }
@@ -55,9 +55,10 @@ class GroupTable {
     KeyV6 key;
     uint32_t group = UINT32_MAX;  // as long as it is empty
   };
-  static uint64_t key_v4(uint32_t address, uint8_t length) {
-    return uint64_t(length + 1u) << 32 | (length == 0 ? 0 : address & ~uint32_t(0) << (32 - length));
-  }
+  struct LengthV4 {
+    uint32_t mask;
+    uint64_t tag;  // length + 1, where a key has it
+  };
   static KeyV6 key_v6(uint64_t high, uint64_t low, uint8_t length);
   size_t home(uint64_t key) const { return (key * 0x9e3779b97f4a7c15ull >> 32) & mask_; }
   size_t home(const KeyV6& key) const;
@@ -65,7 +66,8 @@ class GroupTable {
   size_t mask_;  // of both tables
   std::vector<EntryV4> v4_;
   std::vector<EntryV6> v6_;
-  std::vector<uint8_t> lengths_v4_, lengths_v6_;  // longest first
+  std::vector<LengthV4> lengths_v4_;  // longest first, both
+  std::vector<uint8_t> lengths_v6_;
 };
 
 }  // namespace statecast
