@@ -140,9 +140,10 @@ void Generator::run() {
   for (;;) {
     uint64_t wanted = ordered_.load(std::memory_order_acquire);
     if (wanted != obeyed_.load(std::memory_order_relaxed)) {
-      obey(static_cast<Do>(wanted & 0xff), rte_rdtsc());
-      obeyed_.store(wanted, std::memory_order_release);
-      if (doing_ == Do::quit) return;
+      const Do what = static_cast<Do>(wanted & 0xff);
+      obey(what, rte_rdtsc());
+      obeyed_.store(wanted, std::memory_order_release);  // after `quit` nothing here is touched any more
+      if (what == Do::quit) return;
     }
     turn();
   }

@@ -65,10 +65,11 @@ uint32_t incarnation_now() {
 Testbed::Testbed(const PktgenConfig& config) : config_(config), rng_(random_value<uint64_t>()) {}
 
 Testbed::~Testbed() {
-  if (launched_) {
-    for (auto& w : workers_) w->order(Generator::Do::quit);
-    rte_eal_mp_wait_lcore();
-  }
+  // Each one's word that it has ended, and not only DPDK's, makes what it wrote visible here.
+  for (unsigned i = 0; i < launched_; ++i) workers_[i]->order(Generator::Do::quit);
+  for (unsigned i = 0; i < launched_; ++i)
+    while (!workers_[i]->obeyed()) std::this_thread::sleep_for(100us);
+  if (launched_ != 0) rte_eal_mp_wait_lcore();
   workers_.clear();
   if (eal_started_) stop_ports(ports_);
 }
@@ -203,7 +204,7 @@ Result<> Testbed::start_workers() {
         },
         workers_[i].get(), i + 1);
     if (e) return fail(Code::system, "worker " + std::to_string(i) + " did not start: " + rte_strerror(-e));
-    launched_ = true;
+    ++launched_;
   }
   return {};
 }

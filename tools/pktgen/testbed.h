@@ -60,7 +60,8 @@ class Testbed {
   std::vector<std::unique_ptr<Generator>> workers_;
   TrialSetup trial_;
   unsigned senders_ = 1;
-  bool eal_started_ = false, launched_ = false;
+  bool eal_started_ = false;
+  unsigned launched_ = 0;  // workers that run
   Rng rng_{0};
 };
 
