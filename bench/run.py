@@ -51,7 +51,7 @@ def machine(load_before, pages):
         "processor": f"{first('/proc/cpuinfo', 'model name')}, family {first('/proc/cpuinfo', 'cpu family')}, {os.cpu_count()} cores",
         "clock": f"{first('/proc/cpuinfo', 'cpu MHz')} MHz, as the kernel says it",
         "caches": caches(),
-        "vectors": lanes, "kernel": os.uname().release,
+        "vectors": lanes, "kernel": ".".join(os.uname().release.split(".")[:2]),
         "memory": f"{measure.HugePages.memory('MemTotal') / 2**30:.0f} GiB",
         "packet buffers": "on huge pages" if pages else "on pages of 4 KiB, since no huge pages could be reserved",
         "load average before and after": f"{load_before:.1f}, {os.getloadavg()[0]:.1f} (the benchmark itself makes 1 to 2)"}}

@@ -131,12 +131,21 @@ SC_AVX512 uint32_t parse_eight(const uint8_t* const at[], const uint16_t lengths
 }
 
 template <bool kFrames>
+bool is_ip4(const uint8_t* bytes, size_t length) {
+  const size_t at = kFrames ? parsing::kEthernetSize : 0;
+  return length > at && bytes[at] == 0x45;
+}
+
+template <bool kFrames>
 [[gnu::target(SC_AVX512_TARGET)]] uint32_t parse_avx512(const uint8_t* const at[], const uint16_t lengths[], unsigned n,
                                                         ParsedPacket parsed[]) {
   uint32_t plain = 0;
   unsigned done = 0;
-  for (; done + kLanes <= n; done += kLanes)
+  for (; done + kLanes <= n; done += kLanes) {
+    // Traffic of one kind comes together: where the first and the last are no IPv4, the lanes would be for nothing.
+    if (!is_ip4<kFrames>(at[done], lengths[done]) && !is_ip4<kFrames>(at[done + 7], lengths[done + 7])) continue;
     plain |= parse_eight<kFrames>(at + done, lengths + done, parsed + done) << done;
+  }
   for (uint32_t others = ~plain & static_cast<uint32_t>((uint64_t(1) << n) - 1); others; others &= others - 1) {
     const auto i = static_cast<unsigned>(__builtin_ctz(others));
     plain |= uint32_t(parse_one<kFrames>({at[i], lengths[i]}, parsed[i])) << i;
