@@ -42,7 +42,7 @@ int run(const Options& o) {
   }
   for (unsigned i = 0; i < 16; ++i) rig.worker(0).turn();  // what is made once
   const uint64_t before = rig.port().sent(0);
-  counted_turns(rig.worker(0), o.turns);
+  counted_turns(rig.worker(0), o.turns / Worker::kBurstsPerTurn);
   SC_ASSERT(rig.port().sent(0) - before == uint64_t(o.turns) * kBurstMax);  // every packet was forwarded
   return 0;
 }
@@ -57,7 +57,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"forward", "return"}))
       ->capture_default_str();
   app.add_option("--sessions", o.sessions, "live sessions")->capture_default_str();
-  app.add_option("--turns", o.turns, "bursts of 32")->check(CLI::Range(1u, 2000u))->capture_default_str();
+  app.add_option("--turns", o.turns, "bursts of 32, a multiple of 4")->check(CLI::Range(4u, 2000u))->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return run(o);
 }

@@ -22,7 +22,7 @@ BASELINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instruction
 BURST, GROWTH, SLACK = 32, 1.10, 1.0  # SLACK: instructions per packet that a small step may grow whatever its share
 STEPS = {
     "parse": "parse_packets", "group": "find_groups", "open": "open_envelopes", "classify": "classify", "identify": "identify",
-    "resolve": "resolve", "encapsulate": "encapsulate", "deliver": "deliver", "pipeline": "run_pipeline",
+    "resolve": "resolve", "encapsulate": "encapsulate", "deliver": "deliver", "pipeline": ("run_front", "run_back"),
     "source": "bench::MemoryPort::on_receive",
 }
 
@@ -62,10 +62,11 @@ def count(program, profile, sessions, turns, extra=()):
         events, costs = inclusive(out)
     packets = turns * BURST
     steps = {}
-    for step, function in {**STEPS, "turn": "Worker::turn"}.items():
-        if function not in costs:
-            raise SystemExit(f"instructions: no call of {function} in what callgrind saw")
-        steps[step] = {e: costs[function][i] / packets for i, e in enumerate(events)}
+    for step, functions in {**STEPS, "turn": "Worker::turn"}.items():
+        functions = (functions,) if isinstance(functions, str) else functions
+        if missing := [f for f in functions if f not in costs]:
+            raise SystemExit(f"instructions: no call of {missing[0]} in what callgrind saw")
+        steps[step] = {e: sum(costs[f][i] for f in functions) / packets for i, e in enumerate(events)}
     return steps
 
 

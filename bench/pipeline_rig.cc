@@ -116,8 +116,9 @@ std::vector<Figure> Rig::run(double seconds, unsigned cores) {
     auto body = [](void* task) {
       Task& me = *static_cast<Task*>(task);
       auto turn = [](Rig& rig, unsigned w) {
+        const uint64_t before = rig.port_->received(static_cast<uint16_t>(w));
         rig.workers_[w]->turn();
-        return kBurstMax;
+        return static_cast<unsigned>(rig.port_->received(static_cast<uint16_t>(w)) - before);
       };
       me.result = me.rig->measure(me.seconds, turn, me.i);
       return 0;
@@ -187,15 +188,18 @@ std::vector<std::pair<std::string, double>> Rig::stages(double seconds) {
   std::array<std::vector<double>, kStages> slices;
   std::array<uint64_t, kStages> before;
   for (size_t i = 0; i < kStages; ++i) before[i] = clock.cycles(Stage(i));
+  uint64_t packets_before = clock.packets();
   workers_[0]->measure_stages(true);
   auto others = between;
   between = [&] {
     others();
+    const auto packets = double(clock.packets() - packets_before);
     for (size_t i = 0; i < kStages; ++i) {
       const uint64_t cycles = clock.cycles(Stage(i));
-      if (cycles != before[i]) slices[i].push_back(nanoseconds(cycles - before[i]) / (kTurnsPerSlice * kBurstMax));
+      if (packets != 0) slices[i].push_back(nanoseconds(cycles - before[i]) / packets);
       before[i] = cycles;
     }
+    packets_before = clock.packets();
   };
   run(seconds);
   between = others;

@@ -78,30 +78,43 @@ PipelineState::PipelineState(const Layout& layout, unsigned workers)
   for (const Group& g : layout.groups) admission.emplace_back(static_cast<double>(g.admit_per_second) / workers);
 }
 
+namespace {
+
+void lap(const PipelineState& state, Stage stage) {
+  if (state.stages) state.stages->lap(stage);
+}
+
+}  // namespace
+
 void run_pipeline(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
-  StageClock* clock = state.stages;
-  auto lap = [clock](Stage stage) {
-    if (clock) clock->lap(stage);
-  };
-  if (clock) clock->start();
+  run_front(b, s, state, now);
+  run_back(b, s, state, now);
+}
+
+void run_front(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
+  if (state.stages) state.stages->start();
   parse_packets(b);  // 1
-  lap(Stage::parse);
+  lap(state, Stage::parse);
   find_groups(b, s);  // 2
   limit_neighbours(b, state, now);
   answer_echo(b, state, now);
-  lap(Stage::group);
+  lap(state, Stage::group);
   open_envelopes(b, s, state, now);  //    the way back joins here
-  lap(Stage::open);
+  lap(state, Stage::open);
   classify(b, s, state);  // 4
-  lap(Stage::classify);
+  lap(state, Stage::classify);
   identify(b, s, state, now);  // 5
-  lap(Stage::identify);
+  lap(state, Stage::identify);
+}
+
+void run_back(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
+  if (state.stages) state.stages->start();
   resolve(b, s, state, now);  // 6
-  lap(Stage::resolve);
+  lap(state, Stage::resolve);
   encapsulate(b, s, state, now);  // 7
-  lap(Stage::encapsulate);
+  lap(state, Stage::encapsulate);
   deliver(b, s);
-  lap(Stage::deliver);
+  lap(state, Stage::deliver);
 }
 
 void rerun_pipeline(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
@@ -275,6 +288,7 @@ void identify(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
     index[n++] = i;
   }
   if (n != 0) session_keys(ids, secrets, keys, n);
+  state.cache->prefetch(keys, n);
   for (unsigned k = 0; k < n; ++k) {
     b.key[index[k]] = keys[k];
     b.has_key[index[k]] = true;

@@ -60,6 +60,10 @@ struct PipelineState {
 
 // All of the steps below in their order. Afterwards no packet is pending.
 void run_pipeline(Burst& b, const Snapshot& s, PipelineState& state, Instant now);
+// The same in two halves, up to identify and from resolve on. Between them the cache's lines are on their way from
+// memory: who has another burst does its front meanwhile.
+void run_front(Burst& b, const Snapshot& s, PipelineState& state, Instant now);
+void run_back(Burst& b, const Snapshot& s, PipelineState& state, Instant now);
 // The same for bare client packets that come out of the miss table: from find_groups on, no second hold.
 void rerun_pipeline(Burst& b, const Snapshot& s, PipelineState& state, Instant now);
 

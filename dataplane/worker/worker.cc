@@ -15,7 +15,7 @@ namespace {
 
 constexpr unsigned kEmptyPollsBeforeSleep = 32;
 constexpr unsigned kOrdersPerTurn = 64;
-constexpr Duration kMissLife = 2s;  // beyond three tries of the querier: the safety net, should its word be lost
+constexpr Duration kMissLife = 2s;      // beyond three tries of the querier: the safety net, should its word be lost
 constexpr Duration kExpiryPeriod = 10ms;
 constexpr double kWantNeighbourPerSecond = 100;
 // Kept in mbuf::hash.usr of a held packet, which is the receiving driver's before and nobody's after: a member handed
@@ -79,28 +79,21 @@ bool Worker::turn() {
   state_.watch_negatives = setup_.negatives_exist && setup_.negatives_exist->load(std::memory_order_relaxed);
   bool busy = carry_out_orders();
 
-  for (TxBuffer& tx : tx_) {
+  for (const TxBuffer& tx : tx_) {
     if (tx.to.rx_queue < 0) continue;
-    Burst& b = burst_;
-    rte_mbuf* received[kBurstMax];
-    unsigned n = rte_eth_rx_burst(tx.to.port, static_cast<uint16_t>(tx.to.rx_queue), received, kBurstMax);
-    if (n == 0) continue;
-    b.clear();
-    Instant now = setup_.clock();  // after the burst: a lease must not be judged by a time before its packet
+    // Under load two bursts overlap: while the one waits for its lines of the session cache, the next one is parsed.
+    Burst *b = &bursts_[0], *next = &bursts_[1];
+    Instant now, next_now;
+    if (!receive(tx.to, *b, now)) continue;
     busy = true;
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < n; ++i) {
-      bytes += received[i]->pkt_len;
-      b.add(received[i], tx.to.port);
+    run_front(*b, *snapshot_, state_, now);
+    for (unsigned k = 1; b->full() && k < kBurstsPerTurn && receive(tx.to, *next, next_now); ++k) {
+      run_front(*next, *snapshot_, state_, next_now);
+      complete(*b, now);
+      std::swap(b, next);
+      now = next_now;
     }
-    counters_.add(Counter::rx_packets, n);
-    counters_.add(Counter::rx_bytes, bytes);
-    run_pipeline(b, *snapshot_, state_, now);
-    finish(b, now);
-    if (state_.stages) {
-      state_.stages->lap(Stage::finish);
-      state_.stages->add_packets(n);
-    }
+    complete(*b, now);
   }
 
   if (misses_->packets() > 0) give_up_old_misses(setup_.clock());
@@ -111,6 +104,31 @@ bool Worker::turn() {
   // (with the like fence between) would count a turn as begun after the write that has looked before it.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return busy;
+}
+
+bool Worker::receive(const WorkerPort& from, Burst& b, Instant& now) {
+  rte_mbuf* received[kBurstMax];
+  const unsigned n = rte_eth_rx_burst(from.port, static_cast<uint16_t>(from.rx_queue), received, kBurstMax);
+  if (n == 0) return false;
+  now = setup_.clock();  // after the burst: a lease must not be judged by a time before its packet
+  b.clear();
+  uint64_t bytes = 0;
+  for (unsigned i = 0; i < n; ++i) {
+    bytes += received[i]->pkt_len;
+    b.add(received[i], from.port);
+  }
+  counters_.add(Counter::rx_packets, n);
+  counters_.add(Counter::rx_bytes, bytes);
+  return true;
+}
+
+void Worker::complete(Burst& b, Instant now) {
+  run_back(b, *snapshot_, state_, now);
+  finish(b, now);
+  if (state_.stages) {
+    state_.stages->lap(Stage::finish);
+    state_.stages->add_packets(b.count);
+  }
 }
 
 // ---- verdicts ----

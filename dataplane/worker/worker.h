@@ -5,12 +5,11 @@
 //   w.run();      // on its lcore, until w.stop()
 //   w.turn();     // tests: one turn of the loop
 //
-// A turn: load the snapshot; carry out the control thread's orders; for each of its queues receive a burst, read the
-// clock *after* that, run the pipeline, act on the verdicts; give up old misses; hand the frames to the ports; tell the
-// cache that no entry is in use. So after a turn nothing of an older look-up is still to be sent: turns() is what a
-// revocation waits for before it reports silence.
-// Threads: its own, but stop(), turns(), counters(), measure_stages() and stage_clock(). Ownership: owns the miss table
-// and its packets.
+// A turn: load the snapshot; carry out the control thread's orders; for each of its queues receive a burst (up to four,
+// as long as they are full), read the clock *after* that, run the pipeline, act on the verdicts; give up old misses;
+// hand the frames to the ports; tell the cache that no entry is in use. So after a turn nothing of an older look-up is
+// still to be sent: turns() is what a revocation waits for before it reports silence. Threads: its own, but stop(),
+// turns(), counters(), measure_stages() and stage_clock(). Ownership: owns the miss table and its packets.
 #pragma once
 
 #include <atomic>
@@ -46,6 +45,9 @@ struct WorkerSetup {
 
 class Worker {
  public:
+  // Of one port, as long as each is full: some 10 us, for which orders and other ports wait.
+  static constexpr unsigned kBurstsPerTurn = 4;
+
   static Result<std::unique_ptr<Worker>> create(const WorkerSetup& setup);
   ~Worker();
 
@@ -67,7 +69,9 @@ class Worker {
 
   Worker(const WorkerSetup& setup, std::unique_ptr<MissTable> misses, const Layout& layout);
   bool carry_out_orders();
+  bool receive(const WorkerPort& from, Burst& b, Instant& now);
   void carry_out(const Order& order, Instant now);
+  void complete(Burst& b, Instant now);  // from resolve on
   void finish(Burst& b, Instant now);
   void hold(Burst& b, unsigned i, Instant now);
   void tell_control(Burst& b, unsigned i);
@@ -81,7 +85,7 @@ class Worker {
   PipelineState state_;
   std::unique_ptr<MissTable> misses_;
   const Snapshot* snapshot_ = nullptr;
-  Burst burst_;               // of turn(); too large to be made anew each time
+  Burst bursts_[2];           // of turn(); too large to be made anew each time
   std::vector<TxBuffer> tx_;  // by port number
   Counters counters_;
   TokenBucket want_neighbour_;

@@ -33,8 +33,12 @@ class WorkerTest : public testing::Test {
     board_.publish(std::make_unique<Snapshot>(w_.snapshot()));
     link_ = WorkerLink::create("test" + std::to_string(++links_), &wakeup_, [](Bytes m) { return m[0] == 1; }).value();
     w_.cache().unregister_reader(0);  // the worker registers
+    start(0);
+  }
+  void start(int under_queue) {
+    worker_.reset();
     WorkerSetup setup;
-    setup.ports = {{.port = kWan, .rx_queue = 0}, {.port = kUnder, .rx_queue = 0}};
+    setup.ports = {{.port = kWan, .rx_queue = 0}, {.port = kUnder, .rx_queue = under_queue}};
     setup.board = &board_;
     setup.cache = &w_.cache();
     setup.peers = &w_.proxy();
@@ -109,6 +113,31 @@ TEST_F(WorkerTest, HeldPacketsAreSentInOrderOnceTheDirectoryHasAnswered) {
   EXPECT_EQ(0u, worker_->held());
   EXPECT_EQ(3u, count(Counter::resolve_hold_query));
   EXPECT_EQ(3u, count(Counter::resolve_forward_cache_hit));
+}
+
+// More than a burst waits: up to four overlap in a turn, and every packet still goes once, in order.
+TEST_F(WorkerTest, FullBurstsOverlap) {
+  constexpr unsigned kMost = Worker::kBurstsPerTurn * kBurstMax;
+  start(-1);  // else it would receive what it has sent in the same turn
+  w_.put("10 tcp 198.51.100.7:40000 203.0.113.10:443", {.member = kM1});
+  for (unsigned waiting : {1u, 31u, 32u, 33u, 64u, 65u, kMost - 1, kMost, kMost + 1, kMost + 40}) {
+    SCOPED_TRACE(waiting);
+    const uint64_t before = count(Counter::resolve_forward_cache_hit);
+    for (unsigned n = 0; n < waiting; ++n) receive({data(static_cast<uint8_t>(n))});
+    std::vector<Packet> all;
+    for (unsigned turns = 1; turns <= waiting / kMost + 1; ++turns) {
+      worker_->turn();
+      for (Packet& p : sent(kUnder)) all.push_back(std::move(p));
+      EXPECT_EQ(all.size(), std::min(waiting, turns * kMost));
+    }
+    ASSERT_EQ(all.size(), waiting);
+    for (unsigned n = 0; n < waiting; ++n) {
+      Envelope e;
+      ASSERT_EQ(w_.open_at(kM1, all[n], e), OpenResult::ok);
+      EXPECT_EQ(e.payload.back(), static_cast<uint8_t>(n)) << "packet " << n;
+    }
+    EXPECT_EQ(count(Counter::resolve_forward_cache_hit) - before, waiting);
+  }
 }
 
 TEST_F(WorkerTest, ASecondMissIsNotHeldAgain) {
