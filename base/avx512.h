@@ -10,8 +10,10 @@
 #if defined(__x86_64__)
 // GCC 12 takes the undefined operands inside its own intrinsics for our mistake (GCC bug 105593): files that include
 // this push the diagnostics state before and pop it at their end.
+#if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 
 #include <cstdint>
