@@ -43,7 +43,7 @@ bool read_head(Bytes d, WireHead& out) {
   out.group = GroupId{uint32_t(h.geneve.vni[0]) << 16 | uint32_t(h.geneve.vni[1]) << 8 | h.geneve.vni[2]};
   out.stamp.boot = h.auth.boot.get();
   uint64_t timestamp;  // and two bytes before it
-  std::memcpy(&timestamp, h.auth.timestamp - 2, sizeof timestamp);
+  std::memcpy(&timestamp, d.data() + offsetof(EnvelopeHead, auth.timestamp) - 2, sizeof timestamp);
   out.stamp.timestamp_us = __builtin_bswap64(timestamp) & ((uint64_t(1) << 48) - 1);
   out.stream = h.auth.stream;
   out.key_epoch = h.auth.key_epoch;
