@@ -57,7 +57,9 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"forward", "return"}))
       ->capture_default_str();
   app.add_option("--sessions", o.sessions, "live sessions")->capture_default_str();
-  app.add_option("--turns", o.turns, "bursts of 32, a multiple of 4")->check(CLI::Range(4u, 2000u))->capture_default_str();
+  app.add_option("--turns", o.turns, "bursts of 32, a multiple of 4")
+      ->check(CLI::Range(4u, 2000u))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return run(o);
 }

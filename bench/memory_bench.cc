@@ -31,7 +31,8 @@ class Lines {
     void* at = mmap(nullptr, bytes() + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) return;
     mapped_ = at;
-    lines_ = reinterpret_cast<Line*>((reinterpret_cast<uintptr_t>(at) + kHuge - 1) / kHuge * kHuge);
+    const size_t to_border = (kHuge - reinterpret_cast<uintptr_t>(at) % kHuge) % kHuge;
+    lines_ = reinterpret_cast<Line*>(static_cast<uint8_t*>(at) + to_border);
     madvise(lines_, bytes(), MADV_HUGEPAGE);
     // One cycle through all of them, in random order (Sattolo).
     for (size_t i = 0; i < count_; ++i) lines_[i].next = i;

@@ -36,8 +36,8 @@ class HugeArray {
     void* at = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) return false;
     base_ = at;
-    const uintptr_t aligned = (reinterpret_cast<uintptr_t>(at) + kPage - 1) / kPage * kPage;
-    data_ = reinterpret_cast<T*>(aligned);
+    const size_t to_page = (kPage - reinterpret_cast<uintptr_t>(at) % kPage) % kPage;
+    data_ = reinterpret_cast<T*>(static_cast<uint8_t*>(at) + to_page);
     size_ = n;
     madvise(data_, length, MADV_HUGEPAGE);  // without them it is slower, not wrong
     return true;

@@ -15,7 +15,7 @@ namespace {
 
 constexpr unsigned kEmptyPollsBeforeSleep = 32;
 constexpr unsigned kOrdersPerTurn = 64;
-constexpr Duration kMissLife = 2s;      // beyond three tries of the querier: the safety net, should its word be lost
+constexpr Duration kMissLife = 2s;  // beyond three tries of the querier: the safety net, should its word be lost
 constexpr Duration kExpiryPeriod = 10ms;
 constexpr double kWantNeighbourPerSecond = 100;
 // Kept in mbuf::hash.usr of a held packet, which is the receiving driver's before and nobody's after: a member handed
