@@ -56,7 +56,7 @@ class Ctl : public testing::Test {
   std::string socket() const { return folder_ + "/proxy-1.sock"; }
 
   // Starts the double: for each command the lines that it answers, the last of them with "last".
-  void answer(std::map<std::string, std::vector<Json>> answers) {
+  void answer(const std::map<std::string, std::vector<Json>>& answers) {
     server_ = std::move(*AdminServer::listen(socket()));
     for (auto& [command, lines] : answers)
       server_->on(command, [this, lines = lines](const Json& request, AdminReply reply) {

@@ -86,7 +86,7 @@ class Net {
     }
   }
 
-  void send(Wire w) {
+  void send(const Wire& w) {
     sent.push_back(w);
     if (rng_.chance(loss) || (drops && drops(w))) return;
     for (int copies = rng_.chance(duplicate) ? 2 : 1; copies > 0; --copies)

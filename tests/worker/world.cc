@@ -39,8 +39,8 @@ std::shared_ptr<const Layout> make_test_layout(const FleetSecret& fleet) {
                       .gateways = {}});
   l->peers = {NodeId::member(kM1), NodeId::member(kM2), NodeId::member(kM3)};
   l->peer_index = NodeIndex(l->peers);
-  auto group = [&](uint32_t id, const char* name, std::vector<SessionRule> rules, std::vector<MemberId> members,
-                   UnknownAnswer unknown) {
+  auto group = [&](uint32_t id, const char* name, const std::vector<SessionRule>& rules,
+                   const std::vector<MemberId>& members, UnknownAnswer unknown) {
     Group g{
         .id = {id}, .secret = group_secret(fleet, {id}, 0), .rules = SessionRules(rules), .name = name, .members = {}};
     for (MemberId m : members) g.members.push_back({m, 100, l->peer_index.find(NodeId::member(m))});
