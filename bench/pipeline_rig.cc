@@ -21,7 +21,7 @@ namespace statecast::bench {
 
 namespace {
 
-constexpr unsigned kTurnsPerSlice = 64;
+constexpr unsigned kTurnsPerSlice = 16;  // of up to 128 packets
 constexpr uint32_t kPackets = 32'767;
 constexpr double kStallMs = 0.5;
 
