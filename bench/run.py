@@ -14,6 +14,7 @@ import datetime
 import glob
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -42,12 +43,15 @@ def machine(load_before, pages):
         with open(path, encoding="utf-8") as f:
             return next((line.split(":")[1].strip() for line in f if line.startswith(name)), "?")
 
-    commit = subprocess.run(["git", "-c", "safe.directory=*", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True,
-                            text=True, check=False).stdout.strip()
+    commit = "unknown"
+    if shutil.which("git"):
+        described = subprocess.run(["git", "-c", "safe.directory=*", "-C", ROOT, "describe", "--always", "--dirty"],
+                                   capture_output=True, text=True, check=False)
+        commit = described.stdout.strip() or commit
     flags = first("/proc/cpuinfo", "flags").split()
     lanes = "eight lanes of SipHash (AVX-512)" if {"avx512f", "avx512vl"} <= set(flags) else "four lanes (AVX2)" if "avx2" in flags else "one lane"
     return {"name": "machine", "value": os.cpu_count(), "unit": "cores", "parameters": {
-        "date": datetime.date.today().isoformat(), "commit": commit or "?",
+        "date": datetime.date.today().isoformat(), "commit": commit,
         "processor": f"{first('/proc/cpuinfo', 'model name')}, family {first('/proc/cpuinfo', 'cpu family')}, {os.cpu_count()} cores",
         "clock": f"{first('/proc/cpuinfo', 'cpu MHz')} MHz, as the kernel says it",
         "caches": caches(),
