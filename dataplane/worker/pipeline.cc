@@ -407,7 +407,7 @@ void resolve(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
     } else if (b.way[i] == Way::client || !b.has_key[i]) {
       continue;
     }
-    const bool pays = b.way[i] == Way::client && b.hand_to[i].value == 0 && !b.not_mine[i] && !b.with_lease[i];
+    const bool pays = b.way[i] == Way::client && !b.is_special(i);
     keys[n] = b.key[i];
     bytes[n] = pays ? b.parsed[i].l3_length : 0;  // 0: a look that spends nothing
     index[n++] = i;
