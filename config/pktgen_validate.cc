@@ -17,15 +17,6 @@ constexpr size_t kPortsMax = 16, kStreamsMax = 64, kMembersMax = 250, kWorkersMa
 constexpr unsigned kSessionsPerAddressBits = 15;
 constexpr size_t kEthernetOverhead = 14 + 4;  // header and FCS
 
-// The value of `key` in a map, or the map itself where the key is not there.
-const YamlNode& at(const YamlNode& map, std::string_view key) {
-  const YamlNode* n = map.find(key);
-  return n ? *n : map;
-}
-const YamlNode& at(const YamlNode& list, size_t i) {
-  return i < list.items.size() ? list.items[i] : list;
-}
-
 // A list of 1 to `most` items, of which no two have the same `key`.
 template <class Items, class Value>
 void listed(Loading& l, const YamlNode& list, const Items& items, size_t most, const char* key, Value value) {

@@ -33,15 +33,6 @@ Prefix network_of(const PortConfig::Address& a) {
   return p;
 }
 
-// The value of `key` in a map, or the map itself when the key is not there (a default).
-const YamlNode& at(const YamlNode& map, std::string_view key) {
-  const YamlNode* n = map.find(key);
-  return n ? *n : map;
-}
-const YamlNode& at(const YamlNode& list, size_t i) {
-  return i < list.items.size() ? list.items[i] : list;
-}
-
 // Reports the second of two equal values among list[i].key (or list[i] itself when key is empty).
 template <class Items, class Value>
 void distinct(Loading& l, const YamlNode& list, const Items& items, const char* key, const char* whose, Value value) {

@@ -36,6 +36,16 @@ struct YamlNode {
   const YamlNode* find(std::string_view name) const;  // in a map; nullptr when it is not there
 };
 
+// Where to point at: the value of `key` in a map, item `i` of a list; the node itself where that is not there (a
+// default).
+inline const YamlNode& at(const YamlNode& map, std::string_view key) {
+  const YamlNode* n = map.find(key);
+  return n ? *n : map;
+}
+inline const YamlNode& at(const YamlNode& list, size_t i) {
+  return i < list.items.size() ? list.items[i] : list;
+}
+
 Result<YamlNode> parse_yaml(const std::string& text, const std::string& file);
 
 }  // namespace statecast
