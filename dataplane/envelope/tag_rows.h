@@ -49,13 +49,7 @@ class TagRows {
     ++count_;
   }
   void hash() { siphash128_many(std::span(jobs_.data(), count_)); }
-  // In constant time.
-  bool same(size_t i, const uint8_t* tag) const {
-    uint64_t a[2], b[2];
-    std::memcpy(a, tags_[i].data(), sizeof a);
-    std::memcpy(b, tag, sizeof b);
-    return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
-  }
+  bool same(size_t i, const uint8_t* tag) const { return same_tag(tags_[i].data(), tag); }
   size_t count() const { return count_; }
 
  private:

@@ -99,10 +99,7 @@ SipTag envelope_tag(SipKey key, Bytes head_and_options, Bytes payload, PayloadKi
 bool tag_verifies(SipKey key, Bytes datagram, const WireHead& head) {
   Bytes before_payload = datagram.first(datagram.size() - head.payload.size());
   SipTag want = envelope_tag(key, before_payload, head.payload, head.kind);
-  uint64_t a[2], b[2];
-  std::memcpy(a, want.data(), sizeof a);
-  std::memcpy(b, datagram.data() + kEnvelopeSizeMin - sizeof b, sizeof b);
-  return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
+  return same_tag(want.data(), datagram.data() + offsetof(EnvelopeHead, auth.tag));
 }
 
 size_t options_size(const EnvelopeOptions& o) {
