@@ -15,16 +15,35 @@
 
 namespace statecast {
 
+// A number of sizeof(T) bytes in network order at any address. As one load and a swap: compilers do not see that a loop
+// over the bytes is one.
+template <class T>
+T load_big_endian(const void* at) {
+  static_assert(std::endian::native == std::endian::little && std::is_unsigned_v<T>);
+  T v;
+  std::memcpy(&v, at, sizeof v);
+  if constexpr (sizeof(T) == 2) return __builtin_bswap16(v);
+  if constexpr (sizeof(T) == 4) return __builtin_bswap32(v);
+  if constexpr (sizeof(T) == 8) return __builtin_bswap64(v);
+  return v;
+}
+
 template <class T>
 struct BigEndian {
   unsigned char raw[sizeof(T)];
 
   static constexpr BigEndian of(T v) {
     BigEndian b{};
+    if (!std::is_constant_evaluated()) {
+      const T swapped = load_big_endian<T>(&v);
+      std::memcpy(b.raw, &swapped, sizeof swapped);
+      return b;
+    }
     for (size_t i = 0; i < sizeof(T); ++i) b.raw[i] = static_cast<unsigned char>(v >> (8 * (sizeof(T) - 1 - i)));
     return b;
   }
   constexpr T get() const {
+    if (!std::is_constant_evaluated()) return load_big_endian<T>(raw);
     T v = 0;
     for (unsigned char c : raw) v = static_cast<T>(v << 8 | c);
     return v;

@@ -13,6 +13,8 @@
 #include <cstring>
 #include <span>
 
+#include "base/byte_order.h"
+
 namespace statecast {
 
 using Bytes = std::span<const uint8_t>;
@@ -22,13 +24,13 @@ class Reader {
  public:
   explicit Reader(Bytes in) : in_(in) {}
 
-  uint8_t u8() { return static_cast<uint8_t>(number(1)); }
-  uint16_t u16() { return static_cast<uint16_t>(number(2)); }
-  uint32_t u24() { return static_cast<uint32_t>(number(3)); }
-  uint32_t u32() { return static_cast<uint32_t>(number(4)); }
-  uint64_t u40() { return number(5); }
-  uint64_t u48() { return number(6); }
-  uint64_t u64() { return number(8); }
+  uint8_t u8() { return number<uint8_t>(); }
+  uint16_t u16() { return number<uint16_t>(); }
+  uint32_t u24() { return static_cast<uint32_t>(number<uint16_t, uint8_t>()); }
+  uint32_t u32() { return number<uint32_t>(); }
+  uint64_t u40() { return number<uint32_t, uint8_t>(); }
+  uint64_t u48() { return number<uint32_t, uint16_t>(); }
+  uint64_t u64() { return number<uint64_t>(); }
 
   // The next n bytes, as a view; empty and failed when there are fewer.
   Bytes bytes(size_t n) {
@@ -58,10 +60,18 @@ class Reader {
   }
 
  private:
-  uint64_t number(size_t n) {
-    uint64_t v = 0;
-    for (uint8_t b : bytes(n)) v = v << 8 | b;
-    return v;
+  template <class T>
+  T number() {
+    const Bytes b = bytes(sizeof(T));
+    return b.empty() ? T{0} : load_big_endian<T>(b.data());
+  }
+  // Of a length that no type has; 0 if any of it is missing.
+  template <class High, class Low>
+  uint64_t number() {
+    const Bytes b = bytes(sizeof(High) + sizeof(Low));
+    if (b.empty()) return 0;
+    return uint64_t(load_big_endian<High>(b.data())) << (8 * sizeof(Low)) |
+           load_big_endian<Low>(b.data() + sizeof(High));
   }
   Bytes in_;
   bool ok_ = true;
@@ -101,7 +111,8 @@ class Writer {
   void number(uint64_t v, size_t n) {
     uint8_t* p = take(n);
     if (!p) return;
-    for (size_t i = 0; i < n; ++i) p[i] = static_cast<uint8_t>(v >> (8 * (n - 1 - i)));
+    const uint64_t bytes = __builtin_bswap64(v << (8 * (8 - n)));
+    std::memcpy(p, &bytes, n);
   }
   MutableBytes out_;
   size_t at_ = 0;
