@@ -67,6 +67,7 @@ class UsedSlots {
     slots_ = slots;
     return bits_.allocate(slots / 64 + 1);
   }
+  bool holds(size_t slot) const { return slot < slots_ && (bits_[slot / 64] >> slot % 64 & 1); }
   void set(size_t slot) { bits_[slot / 64] |= uint64_t(1) << slot % 64; }
   void clear(size_t slot) { bits_[slot / 64] &= ~(uint64_t(1) << slot % 64); }
   // The first in use from `slot` on; `end` if there is none before.

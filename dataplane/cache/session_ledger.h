@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <optional>
 #include <unordered_map>
@@ -69,7 +70,9 @@ inline uint64_t add_saturating(uint64_t a, uint64_t b) {
 template <class Table>
 class SessionLedger final : public SessionCache::State {
  public:
-  explicit SessionLedger(const SessionCacheOptions& o) : options_(o), random_(o.seed * 2 + 1) {}
+  explicit SessionLedger(const SessionCacheOptions& o) : options_(o), random_(o.seed * 2 + 1) {
+    sample_.fill(SIZE_MAX);
+  }
 
   Result<void> create() override {
     if (auto made = table_.create(options_); !made) return made;
@@ -151,6 +154,11 @@ class SessionLedger final : public SessionCache::State {
   bool consider(uint32_t slot, int64_t now_tick, Victim& victim);
   bool evict(const Victim& victim);
   bool evict_session(int64_t now_tick);
+  void draw_sample();
+  size_t draw_used() {
+    const uint32_t slot = draw(table_.slots());
+    return used_.pick(slot, draw(64));
+  }
   bool evict_near(const SessionKey& key, Space space, int64_t now_tick);
   void evict_negative();
 
@@ -189,9 +197,10 @@ class SessionLedger final : public SessionCache::State {
   std::vector<uint32_t> negatives_;                  // slots
   uint32_t groups_ = 0;                              // with entries in the session space
   uint64_t random_;
-  size_t cursor_ = 0;              // of sweep
-  int64_t round_began_ = 0;        // tick
-  std::atomic<int64_t> swept_{0};  // every entry was looked at, or put, since this tick
+  std::array<size_t, kSampleSize> sample_;  // slots that the next eviction compares
+  size_t cursor_ = 0;                       // of sweep
+  int64_t round_began_ = 0;                 // tick
+  std::atomic<int64_t> swept_{0};           // every entry was looked at, or put, since this tick
   std::atomic<uint64_t> entries_{0}, negative_{0}, evicted_{0}, insert_failed_{0};
 };
 

@@ -146,13 +146,30 @@ bool SessionLedger<Table>::evict_session(int64_t now_tick) {
   const uint32_t tries = kSampleTries * (1 + table_.slots() / 64 / options_.sessions);
   Victim victim;
   unsigned seen = 0;
-  for (uint32_t i = 0; i < tries && seen < kSampleSize; ++i) {
-    const size_t slot = used_.pick(draw(table_.slots()), draw(64));
-    if (slot == used_.size() || space(uint32_t(slot)) == Space::negative) continue;
-    if (consider(uint32_t(slot), now_tick, victim)) break;
+  bool settled = false;
+  auto look = [&](size_t slot) {
+    if (slot == used_.size() || space(uint32_t(slot)) == Space::negative) return;
+    settled = consider(uint32_t(slot), now_tick, victim);
     seen += target(uint32_t(slot)) != WordTarget::drop;
+  };
+  for (size_t slot : sample_) {
+    if (used_.holds(slot) && !settled) look(slot);
   }
-  return evict(victim);
+  for (uint32_t i = 0; i < tries && seen < kSampleSize && !settled; ++i) look(draw_used());
+  const bool evicted = evict(victim);
+  draw_sample();
+  return evicted;
+}
+
+// The next one's, so that what it looks at is on its way from memory until then.
+template <class Table>
+void SessionLedger<Table>::draw_sample() {
+  for (size_t& slot : sample_) {
+    slot = draw_used();
+    if (slot == used_.size()) continue;
+    __builtin_prefetch(&table_.word(uint32_t(slot)));
+    __builtin_prefetch(&cold_[slot], 1);
+  }
 }
 
 // The same among those that keep the key from its place. A negative entry displaces negative ones alone.
