@@ -20,6 +20,8 @@
 
 #define SC_AVX512_TARGET "avx512f,avx512bw,avx512dq"
 #define SC_AVX512 [[gnu::target(SC_AVX512_TARGET), gnu::always_inline]] inline
+// Behind the parameters of a lambda that handles vectors.
+#define SC_AVX512_LAMBDA __attribute__((target(SC_AVX512_TARGET), always_inline))
 
 namespace statecast::avx512 {
 

@@ -1,51 +1,21 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Eight lanes, four vectors of them side by side. Messages are read 64 bytes at a time, one row per lane, and
-// transposed, so that one word of eight messages is a vector; the row in which a message ends is read under a mask,
-// never beyond its end. (Building each vector from eight loads cost more than the rounds.)
+// Messages of any length in eight lanes, four vectors of them side by side. They are read 64 bytes at a time, one row
+// per lane, and transposed, so that one word of eight messages is a vector; the row in which a message ends is read
+// under a mask, never beyond its end. (Building each vector from eight loads cost more than the rounds.)
 #include "base/siphash_lanes.h"
 
 #if defined(__x86_64__)
 #pragma GCC diagnostic push
-#include "base/avx512.h"
+#include "base/siphash_avx512.h"
 
 namespace statecast::internal {
 
 namespace {
 
-using avx512::splat;
 using avx512::transpose;
 
 constexpr int kLanes = 8;
 constexpr size_t kRow = 64, kWord = 8;
-
-struct State {
-  __m512i v0, v1, v2, v3;
-};
-
-template <int G, int kRounds>
-SC_AVX512 void rounds(State (&s)[G]) {
-  for (int r = 0; r < kRounds; ++r) {
-    for (int g = 0; g < G; ++g) {
-      s[g].v0 = _mm512_add_epi64(s[g].v0, s[g].v1);
-      s[g].v2 = _mm512_add_epi64(s[g].v2, s[g].v3);
-      s[g].v1 = _mm512_xor_si512(_mm512_rol_epi64(s[g].v1, 13), s[g].v0);
-      s[g].v3 = _mm512_xor_si512(_mm512_rol_epi64(s[g].v3, 16), s[g].v2);
-      s[g].v0 = _mm512_rol_epi64(s[g].v0, 32);
-      s[g].v0 = _mm512_add_epi64(s[g].v0, s[g].v3);
-      s[g].v2 = _mm512_add_epi64(s[g].v2, s[g].v1);
-      s[g].v3 = _mm512_xor_si512(_mm512_rol_epi64(s[g].v3, 21), s[g].v0);
-      s[g].v1 = _mm512_xor_si512(_mm512_rol_epi64(s[g].v1, 17), s[g].v2);
-      s[g].v2 = _mm512_rol_epi64(s[g].v2, 32);
-    }
-  }
-}
-
-template <int G>
-SC_AVX512 void absorb(State (&s)[G], const __m512i (&words)[G][kLanes], size_t w) {
-  for (int g = 0; g < G; ++g) s[g].v3 = _mm512_xor_si512(s[g].v3, words[g][w]);
-  rounds<G, 2>(s);
-  for (int g = 0; g < G; ++g) s[g].v0 = _mm512_xor_si512(s[g].v0, words[g][w]);
-}
 
 // Words of the message, the one with its length and odd bytes included.
 SC_AVX512 size_t words_of(const SipJob& j) {
@@ -63,40 +33,38 @@ SC_AVX512 __m512i row(const SipJob& j, size_t block) {
   return _mm512_mask_mov_epi8(r, __mmask64(1) << (end - from - 1), _mm512_set1_epi8(static_cast<char>(j.length)));
 }
 
-// 16 bytes from each of four places.
-template <class At>
-SC_AVX512 __m512i four_of_16(const At& at) {
-  __m512i v = _mm512_castsi128_si512(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at(0))));
-  v = _mm512_inserti64x2(v, _mm_loadu_si128(reinterpret_cast<const __m128i*>(at(1))), 1);
-  v = _mm512_inserti64x2(v, _mm_loadu_si128(reinterpret_cast<const __m128i*>(at(2))), 2);
-  return _mm512_inserti64x2(v, _mm_loadu_si128(reinterpret_cast<const __m128i*>(at(3))), 3);
-}
-
-template <int kPart>
-SC_AVX512 void store_part(uint8_t* out, __m512i v) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_extracti64x2_epi64(v, kPart));
+// Messages of 16 bytes, as the IDs of most sessions are: two words and the one with the length.
+template <int G>
+SC_AVX512 void hash_of_16(const SipJob* jobs) {
+  SipVectors<G> s;
+  __m512i words[G][2];
+  for (int g = 0; g < G; ++g) {
+    const SipJob* j = jobs + g * kLanes;
+    s.start(g, [&](int lane) { return j[lane].key; });
+    const __m512i even = four_of_16([&](int i) { return j[2 * i].message; });
+    const __m512i odd = four_of_16([&](int i) { return j[2 * i + 1].message; });
+    words[g][0] = _mm512_unpacklo_epi64(even, odd);
+    words[g][1] = _mm512_unpackhi_epi64(even, odd);
+  }
+  s.absorb([&](int g) SC_AVX512_LAMBDA { return words[g][0]; });
+  s.absorb([&](int g) SC_AVX512_LAMBDA { return words[g][1]; });
+  s.absorb([&](int) SC_AVX512_LAMBDA { return avx512::splat(uint64_t(16) << 56); });
+  s.finish([&](int g, int lane) { return jobs[g * kLanes + lane].out; });
 }
 
 // REQUIRES: exactly G x 8 jobs.
 template <int G>
 SC_AVX512 void hash(const SipJob* jobs) {
-  size_t fewest = ~size_t(0), most = 0;
+  size_t shortest = ~size_t(0), longest = 0;
   for (int i = 0; i < G * kLanes; ++i) {
-    const size_t n = words_of(jobs[i]);
-    fewest = n < fewest ? n : fewest;
-    most = n > most ? n : most;
+    const size_t n = jobs[i].length;
+    shortest = n < shortest ? n : shortest;
+    longest = n > longest ? n : longest;
   }
-  State s[G];
-  for (int g = 0; g < G; ++g) {
-    const SipJob* j = jobs + g * kLanes;
-    const __m512i even = four_of_16([&](int i) { return j[2 * i].key; });
-    const __m512i odd = four_of_16([&](int i) { return j[2 * i + 1].key; });
-    const __m512i k0 = _mm512_unpacklo_epi64(even, odd), k1 = _mm512_unpackhi_epi64(even, odd);
-    s[g].v0 = _mm512_xor_si512(k0, splat(kSipInit[0]));
-    s[g].v1 = _mm512_xor_si512(k1, splat(kSipInit[1]));
-    s[g].v2 = _mm512_xor_si512(k0, splat(kSipInit[2]));
-    s[g].v3 = _mm512_xor_si512(k1, splat(kSipInit[3]));
-  }
+  if (shortest == 16 && longest == 16) return hash_of_16<G>(jobs);
+  const size_t fewest = shortest / kWord + 1, most = longest / kWord + 1;
+  SipVectors<G> s;
+  for (int g = 0; g < G; ++g) s.start(g, [&](int lane) { return jobs[g * kLanes + lane].key; });
   for (size_t block = 0; block * kLanes < most; ++block) {
     __m512i words[G][kLanes];
     for (int g = 0; g < G; ++g) {
@@ -106,43 +74,21 @@ SC_AVX512 void hash(const SipJob* jobs) {
     }
     const size_t first = block * kLanes, end = most - first < kLanes ? most - first : kLanes;
     for (size_t w = 0; w < end; ++w) {
+      auto word = [&](int g) SC_AVX512_LAMBDA { return words[g][w]; };
       if (first + w < fewest) {
-        absorb(s, words, w);
+        s.absorb(word);
         continue;
       }
-      // Lanes whose message has ended keep their state.
-      State before[G];
-      for (int g = 0; g < G; ++g) before[g] = s[g];
-      absorb(s, words, w);
-      for (int g = 0; g < G; ++g) {
+      s.absorb_but(word, [&](int g) SC_AVX512_LAMBDA {
         __mmask8 over = 0;
         for (int l = 0; l < kLanes; ++l) {
           over = static_cast<__mmask8>(over | (words_of(jobs[g * kLanes + l]) <= first + w) << l);
         }
-        s[g].v0 = _mm512_mask_mov_epi64(s[g].v0, over, before[g].v0);
-        s[g].v1 = _mm512_mask_mov_epi64(s[g].v1, over, before[g].v1);
-        s[g].v2 = _mm512_mask_mov_epi64(s[g].v2, over, before[g].v2);
-        s[g].v3 = _mm512_mask_mov_epi64(s[g].v3, over, before[g].v3);
-      }
+        return over;
+      });
     }
   }
-  for (int g = 0; g < G; ++g) s[g].v2 = _mm512_xor_si512(s[g].v2, splat(0xee));
-  rounds<G, 4>(s);
-  __m512i first[G];
-  for (int g = 0; g < G; ++g) {
-    first[g] = _mm512_xor_si512(_mm512_xor_si512(s[g].v0, s[g].v1), _mm512_xor_si512(s[g].v2, s[g].v3));
-    s[g].v1 = _mm512_xor_si512(s[g].v1, splat(0xdd));
-  }
-  rounds<G, 4>(s);
-  for (int g = 0; g < G; ++g) {
-    const __m512i second = _mm512_xor_si512(_mm512_xor_si512(s[g].v0, s[g].v1), _mm512_xor_si512(s[g].v2, s[g].v3));
-    const __m512i even = _mm512_unpacklo_epi64(first[g], second), odd = _mm512_unpackhi_epi64(first[g], second);
-    const SipJob* j = jobs + g * kLanes;
-    store_part<0>(j[0].out, even), store_part<0>(j[1].out, odd);
-    store_part<1>(j[2].out, even), store_part<1>(j[3].out, odd);
-    store_part<2>(j[4].out, even), store_part<2>(j[5].out, odd);
-    store_part<3>(j[6].out, even), store_part<3>(j[7].out, odd);
-  }
+  s.finish([&](int g, int lane) { return jobs[g * kLanes + lane].out; });
 }
 
 }  // namespace

@@ -278,8 +278,8 @@ void PeerTable::adopt_keys(Peer& p, uint8_t epoch, Instant now) {
   if (p.previous != 0) p.slots[p.previous % kKeySlots].clear();
   p.previous = p.current;
   p.current = epoch;
-  const uint64_t changes = (p.sending().load(std::memory_order_relaxed) >> 8) + 1;
-  p.sending().store(changes << 8 | epoch % kKeySlots, std::memory_order_release);
+  p.sending.store(epoch % kKeySlots, std::memory_order_release);
+  key_changes_[p.change_cell].fetch_add(1, std::memory_order_acq_rel);
   p.adopted = now;
   p.next_keep_alive = now;
   p.failed_exchanges = 0;

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <type_traits>
 
 #include "base/check.h"
+#include "base/uninitialized.h"
+#include "dataplane/envelope/data_tags.h"
 #include "dataplane/envelope/peer.h"
 #include "dataplane/envelope/peers.h"
-#include "dataplane/envelope/tag_rows.h"
 #include "dataplane/envelope/wire.h"
 
 namespace statecast {
@@ -21,23 +21,18 @@ namespace {
 struct Claim {
   Peer* peer;
   uint8_t generation;
-  SipTag key;
+  SipTag key, tag;  // tag: what it should be
   WireHead head;
 };
-// Of a burst, not initialized: that would write 5 KB for each.
-union Claims {
-  Claims() {}
-  Claim at[PeerTable::kOpenBurstMax];
-};
-static_assert(std::is_trivially_destructible_v<Claim> && std::is_trivially_copyable_v<Claim>);
 
 }  // namespace
 
 void PeerTable::open_burst(std::span<const Bytes> datagrams, Envelope* const out[], OpenResult results[], Instant now) {
   SC_ASSERT(datagrams.size() <= kOpenBurstMax);
-  Claims claims;
+  Uninitialized<Claim, kOpenBurstMax> claims;
   std::array<uint8_t, kOpenBurstMax> of_tag;  // which datagram
-  TagRows rows;
+  size_t tagged = 0;
+  DataTags tags;
   for (size_t i = 0; i < datagrams.size(); ++i) {
     Claim& c = claims.at[i];
     WireHead& head = c.head;
@@ -63,26 +58,51 @@ void PeerTable::open_burst(std::span<const Bytes> datagrams, Envelope* const out
     }
     c.generation = meta.generation;
     c.key = keys.receive_key();
-    of_tag[rows.count()] = static_cast<uint8_t>(i);
-    rows.add(c.key, datagrams[i].first(datagrams[i].size() - head.payload.size()), head.payload);
+    of_tag[tagged++] = static_cast<uint8_t>(i);
+    const size_t payload = head.payload.size();
+    tags.add(c.key.data(), datagrams[i].data(), datagrams[i].size() - payload, payload, c.tag.data());
   }
-  rows.hash();
-  for (size_t k = 0; k < rows.count(); ++k) {
-    const size_t i = of_tag[k];
-    Claim& c = claims.at[i];
-    const WireHead& head = c.head;
-    if (!rows.same(k, datagrams[i].data() + kTagAt)) {
-      results[i] = OpenResult::bad_tag;
-    } else if (head.stream >= c.peer->streams()) {
-      results[i] = OpenResult::malformed;
-    } else if (!c.peer->window_accepts(head.stream, c.generation, head.sequence)) {
-      results[i] = OpenResult::replayed;
-    } else if (!fill(head, *out[i])) {
-      results[i] = OpenResult::malformed;
-    } else {
-      results[i] = OpenResult::ok;
-      hear(*c.peer, *out[i], now);
+  tags.hash();
+  for (size_t k = 0; k < tagged;) {
+    const Claim& first = claims.at[of_tag[k]];
+    // Those of one stream in a row meet its window together.
+    uint64_t sequence[kOpenBurstMax], newest = 0;
+    uint8_t of_sequence[kOpenBurstMax];
+    bool is_new[kOpenBurstMax];
+    size_t n = 0;
+    for (; k < tagged; ++k) {
+      const size_t i = of_tag[k];
+      const Claim& c = claims.at[i];
+      if (c.peer != first.peer || c.head.stream != first.head.stream || c.head.key_epoch != first.head.key_epoch ||
+          c.generation != first.generation) {
+        break;
+      }
+      if (!same_tag(c.tag.data(), datagrams[i].data() + kTagAt)) {
+        results[i] = OpenResult::bad_tag;
+      } else if (c.head.stream >= c.peer->streams()) {
+        results[i] = OpenResult::malformed;
+      } else {
+        of_sequence[n] = static_cast<uint8_t>(i);
+        sequence[n++] = c.head.sequence;
+      }
     }
+    if (n == 0) continue;
+    first.peer->window_accepts(first.head.stream, first.generation, sequence, n, is_new);
+    bool heard_it = false;
+    for (size_t m = 0; m < n; ++m) {
+      const size_t i = of_sequence[m];
+      const WireHead& head = claims.at[i].head;
+      if (!is_new[m]) {
+        results[i] = OpenResult::replayed;
+      } else if (!fill(head, *out[i])) {
+        results[i] = OpenResult::malformed;
+      } else {
+        results[i] = OpenResult::ok;
+        heard_it = true;
+        newest = std::max(newest, head.stamp.timestamp_us);
+      }
+    }
+    if (heard_it) hear(*first.peer, first.head.key_epoch, {first.head.stamp.boot, newest}, now);
   }
 }
 

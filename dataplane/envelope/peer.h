@@ -5,7 +5,7 @@
 // Threads: what is atomic is written by the control thread (keys, endpoint) or by whoever opened an envelope (windows,
 // last heard), and read by any. The rest belongs to the control thread. Each sequence counter belongs to one stream's
 // thread.
-// Ownership: a Peer owns its windows; the counters lie in the table's blocks.
+// Ownership: a Peer owns its windows and counters.
 #pragma once
 
 #include <array>
@@ -104,10 +104,6 @@ class KeySlot {
 inline constexpr size_t kKeySlots = 4;
 inline constexpr uint8_t kNoSlot = 0xff;
 
-// Sequence counters, and whose keys are in use, lie in blocks of this many peers: of many peers they are what a packet
-// misses on. The counters of one stream lie side by side, so that two threads never share a cache line.
-inline constexpr size_t kPeersPerBlock = 64;
-
 // The initiator's side of a hello under way.
 struct HelloExchange {
   Salt salt{};
@@ -130,7 +126,8 @@ class Peer {
   using ProxyWindow = ReplayWindow<4096>;
   using MemberWindow = ReplayWindow<1024>;
 
-  Peer(NodeId peer, NodeId self, const PairKey& pair, std::atomic<uint64_t>* counters);
+  // `own_streams`: of this node.
+  Peer(NodeId peer, NodeId self, const PairKey& pair, unsigned own_streams, uint16_t change_cell);
   ~Peer();
   Peer(const Peer&) = delete;
   Peer& operator=(const Peer&) = delete;
@@ -138,18 +135,19 @@ class Peer {
   const NodeId id;
 
   // --- any thread ---
-  // Whose keys to send with: slot (8), and how often that was changed (24), so that a copy of the keys can tell that it
-  // is old. kNoSlot alone: none yet.
-  std::atomic<uint64_t>& sending() const { return counters_[-ptrdiff_t(kPeersPerBlock)]; }
-  std::atomic<uint64_t>* counter(unsigned stream) { return &counters_[stream * kPeersPerBlock]; }
-  uint64_t next_sequence(unsigned stream) {  // the stream's own thread
-    std::atomic<uint64_t>& c = *counter(stream);
-    uint64_t n = c.load(std::memory_order_relaxed) + 1;
-    c.store(n, std::memory_order_relaxed);
-    return n;
+  // Whose keys to send with; kNoSlot: none yet. After a change the table's cell is raised, so that copies of the keys
+  // can tell that they are old.
+  std::atomic<uint8_t> sending{kNoSlot};
+  const uint16_t change_cell;
+  // The first of n numbers that were not given out before, from 1. The stream's own thread.
+  uint64_t take_sequence(unsigned stream, unsigned n = 1) {
+    const uint64_t first = sequences_[stream] + 1;
+    sequences_[stream] += n;
+    return first;
   }
   unsigned streams() const { return id.is_member() ? kMemberStreams : kProxyStreams; }
   bool window_accepts(unsigned stream, uint8_t generation, uint64_t sequence);
+  void window_accepts(unsigned stream, uint8_t generation, const uint64_t sequence[], size_t n, bool is_new[]);
   // The same hello (by its tag) may pass four times: enough for a network that duplicates, too few for a flood of
   // recordings to matter to the control thread.
   bool hello_may_pass(Bytes tag);
@@ -183,7 +181,7 @@ class Peer {
   Instant keep_alive_at{};
 
  private:
-  std::atomic<uint64_t>* counters_;  // stream i: counters_[i * kPeersPerBlock]; before them sending()
+  std::unique_ptr<uint64_t[]> sequences_;  // by own stream: the last number given out
   std::unique_ptr<std::atomic<void*>[]> windows_;
   std::array<std::atomic<uint64_t>, 4> seen_hellos_{};
 };

@@ -23,22 +23,12 @@ size_t cell_of(NodeId id, unsigned bits) {
 
 }  // namespace
 
-struct PeerTable::CounterBlock {
-  explicit CounterBlock(size_t streams) : cells((1 + streams) * kPeersPerBlock + kLine) {
-    auto address = reinterpret_cast<uintptr_t>(cells.data());
-    first = cells.data() + (64 - address % 64) % 64 / sizeof(uint64_t);
-    for (size_t i = 0; i < kPeersPerBlock; ++i) first[i].store(kNoSlot, std::memory_order_relaxed);
-  }
-  static constexpr size_t kLine = 64 / sizeof(uint64_t);
-  std::vector<std::atomic<uint64_t>> cells;
-  std::atomic<uint64_t>* first;  // kPeersPerBlock times `sending`, then the streams
-};
-
-Peer::Peer(NodeId peer, NodeId self, const PairKey& pair, std::atomic<uint64_t>* counters)
+Peer::Peer(NodeId peer, NodeId self, const PairKey& pair, unsigned own_streams, uint16_t cell)
     : id(peer),
+      change_cell(cell),
       hello_receive_key(hello_tag_key(pair, peer).raw),
       pair_key(pair),
-      counters_(counters),
+      sequences_(new uint64_t[own_streams]()),
       windows_(new std::atomic<void*>[streams()]()) {
   SC_ASSERT(peer != self);
 }
@@ -69,8 +59,17 @@ Window& window_of(std::atomic<void*>& place) {
 }  // namespace
 
 bool Peer::window_accepts(unsigned stream, uint8_t of_generation, uint64_t sequence) {
-  return id.is_member() ? window_of<MemberWindow>(windows_[stream]).accept(of_generation, sequence)
-                        : window_of<ProxyWindow>(windows_[stream]).accept(of_generation, sequence);
+  bool is_new;
+  window_accepts(stream, of_generation, &sequence, 1, &is_new);
+  return is_new;
+}
+
+void Peer::window_accepts(unsigned stream, uint8_t of_generation, const uint64_t sequence[], size_t n, bool is_new[]) {
+  if (id.is_member()) {
+    window_of<MemberWindow>(windows_[stream]).accept(of_generation, sequence, n, is_new);
+  } else {
+    window_of<ProxyWindow>(windows_[stream]).accept(of_generation, sequence, n, is_new);
+  }
 }
 
 bool Peer::hello_may_pass(Bytes tag) {
@@ -127,10 +126,8 @@ Peer* PeerTable::find(NodeId id) const {
 void PeerTable::add(NodeId id, const PairKey& pair_key, std::optional<Endpoint> address) {
   Peer* p = find(id);
   if (p == nullptr) {
-    size_t n = peers_.size();
-    if (n % kPeersPerBlock == 0) counters_.push_back(std::make_unique<CounterBlock>(streams_));
-    std::atomic<uint64_t>* streams = counters_.back()->first + kPeersPerBlock;
-    peers_.push_back(std::make_unique<Peer>(id, self_, pair_key, streams + n % kPeersPerBlock));
+    const auto cell = static_cast<uint16_t>(peers_.size() % kChangeCells);
+    peers_.push_back(std::make_unique<Peer>(id, self_, pair_key, streams_, cell));
     p = peers_.back().get();
     Index* index = indexes_.back().get();
     if (peers_.size() * 2 > index->cells.size()) {
@@ -168,23 +165,30 @@ size_t PeerTable::seal(NodeId to, uint8_t stream, GroupId group, PayloadKind kin
   if (header_out.size() < kEnvelopeSizeMin + extra) return 0;
   Peer* p = find(to);
   if (p == nullptr) return 0;
-  const auto slot = static_cast<uint8_t>(p->sending().load(std::memory_order_acquire));
+  const uint8_t slot = p->sending.load(std::memory_order_acquire);
   if (slot == kNoSlot) return 0;
   const KeySlot& keys = p->slots[slot];
-  WireHead head{self_, group,  {boot_, timestamp_us}, stream, keys.meta().send_epoch, p->next_sequence(stream), kind,
+  WireHead head{self_, group,  {boot_, timestamp_us}, stream, keys.meta().send_epoch, p->take_sequence(stream), kind,
                 {},    payload};
   return write_envelope(keys.send_key(), head, options, header_out);
 }
 
-SendKeys PeerTable::send_keys(NodeId to, uint8_t stream) const {
+void PeerTable::renew(SendKeys& keys, NodeId to, uint8_t stream) {
+  constexpr uint16_t kNumbers = 256;  // fewer than a window: what others took meanwhile comes before these
   SC_ASSERT(stream < streams_);
+  keys.changes = nullptr;
   Peer* p = find(to);
-  SendKeys k;
-  if (p == nullptr) return k;
-  const auto sending = static_cast<uint32_t>(p->sending().load(std::memory_order_acquire));
-  if (static_cast<uint8_t>(sending) == kNoSlot) return k;
-  const KeySlot& keys = p->slots[static_cast<uint8_t>(sending)];
-  return {&p->sending(), p->counter(stream), keys.send_key(), sending, keys.meta().send_epoch};
+  if (p == nullptr) return;
+  const std::atomic<uint32_t>& changes = key_changes_[p->change_cell];
+  keys.copied = changes.load(std::memory_order_acquire);  // before what they may be changes of
+  const uint8_t slot = p->sending.load(std::memory_order_acquire);
+  if (slot == kNoSlot) return;
+  keys.key = p->slots[slot].send_key();
+  keys.epoch = p->slots[slot].meta().send_epoch;
+  keys.changes = &changes;
+  if (keys.left != 0) return;
+  keys.next = p->take_sequence(stream, kNumbers);
+  keys.left = kNumbers;
 }
 
 size_t PeerTable::seal_message(NodeId to, uint8_t stream, uint64_t timestamp_us, Bytes message,
@@ -220,7 +224,7 @@ void PeerTable::queue_hello(Peer& p, const Endpoint& at, const HelloMessage& m, 
 
 void PeerTable::queue_path(Peer& p, uint8_t receive_epoch, const Endpoint& at, const PathMessage& m, Instant now) {
   const KeySlot& keys = p.slots[receive_epoch % kKeySlots];
-  queue(p, at, keys.send_key(), keys.meta().send_epoch, p.next_sequence(control_stream()), now,
+  queue(p, at, keys.send_key(), keys.meta().send_epoch, p.take_sequence(control_stream()), now,
         [&](Writer& w) { write_path(m, w); });
 }
 
@@ -273,17 +277,17 @@ bool PeerTable::fill(const WireHead& head, Envelope& out) {
 // --- what is known of a peer ---
 
 void PeerTable::heard(const Envelope& e, const Endpoint&, Instant now) {
-  if (Peer* p = find(e.sender)) hear(*p, e, now);
+  if (Peer* p = find(e.sender)) hear(*p, e.key_epoch, e.stamp, now);
 }
 
-void PeerTable::hear(Peer& p, const Envelope& e, Instant now) {
+void PeerTable::hear(Peer& p, uint8_t key_epoch, const Stamp& newest, Instant now) {
   int64_t ns = now.time_since_epoch().count();
   // Several threads hear the same peer: they need not fight for the line more than once a millisecond.
   if (ns - p.last_heard.load(std::memory_order_relaxed) >= 1'000'000) p.last_heard.store(ns, std::memory_order_relaxed);
-  KeySlot::Meta keys = p.slots[e.key_epoch % kKeySlots].meta();
-  if (keys.receive_epoch != e.key_epoch || keys.boot != e.stamp.boot) return;
+  KeySlot::Meta keys = p.slots[key_epoch % kKeySlots].meta();
+  if (keys.receive_epoch != key_epoch || keys.boot != newest.boot) return;
   uint64_t known = p.newest_stamp.load(std::memory_order_relaxed);
-  uint64_t stamp = uint64_t(keys.generation) << 48 | e.stamp.timestamp_us;
+  uint64_t stamp = uint64_t(keys.generation) << 48 | newest.timestamp_us;
   const auto boots = static_cast<int8_t>(keys.generation - static_cast<uint8_t>(known >> 48));  // modulo 256
   if (known == 0 || boots > 0 || (boots == 0 && stamp > known)) p.newest_stamp.store(stamp, std::memory_order_relaxed);
 }
@@ -303,7 +307,7 @@ Stamp PeerTable::newest_stamp(NodeId id) const {
 
 bool PeerTable::ready(NodeId id) const {
   const Peer* p = find(id);
-  return p != nullptr && static_cast<uint8_t>(p->sending().load(std::memory_order_acquire)) != kNoSlot;
+  return p != nullptr && p->sending.load(std::memory_order_acquire) != kNoSlot;
 }
 
 std::optional<Endpoint> PeerTable::endpoint(NodeId id) const {

@@ -49,15 +49,21 @@ struct PathMessage;
 // The sender that a datagram claims, for on_unverified. Nobody where it is no envelope.
 NodeId claimed_sender(Bytes udp_payload);
 
-// What one stream needs to seal for one peer: a copy, good while fresh(). Valid while the table lives.
+// What one stream needs to seal for one peer: a copy of its keys, good while fresh(), and some of the stream's sequence
+// numbers, so that a packet to one peer of many touches nothing else of it. Valid while the table lives.
 struct SendKeys {
-  const std::atomic<uint64_t>* sending = nullptr;  // the peer's; none: it has no keys
-  std::atomic<uint64_t>* counter = nullptr;        // the stream's sequence
+  const std::atomic<uint32_t>* changes = nullptr;  // of the keys of this peer, or of a few others; none: it has no keys
   SipTag key{};
-  uint32_t copied = 0;  // what `sending` said when this was copied
+  uint64_t next = 0;    // sequence number
+  uint32_t copied = 0;  // what `changes` said when this was copied
   uint8_t epoch = 0;
+  uint16_t left = 0;  // sequence numbers
 
-  bool fresh() const { return sending != nullptr && uint32_t(sending->load(std::memory_order_acquire)) == copied; }
+  bool fresh() const { return changes != nullptr && changes->load(std::memory_order_acquire) == copied && left != 0; }
+  uint64_t take() {  // REQUIRES: fresh()
+    --left;
+    return next++;
+  }
 };
 
 class PeerTable {
@@ -92,8 +98,8 @@ class PeerTable {
   // packet, or do not fit header_out: count it, drop the packet.
   size_t seal(NodeId to, uint8_t stream, GroupId group, PayloadKind kind, const EnvelopeOptions& options,
               uint64_t timestamp_us, Bytes payload, MutableBytes header_out);
-  // For seal_burst.h: the keys of a stream, from the stream's own thread.
-  SendKeys send_keys(NodeId to, uint8_t stream) const;
+  // For seal_burst.h, from the stream's own thread: the keys, and more sequence numbers where none are left.
+  void renew(SendKeys& keys, NodeId to, uint8_t stream);
   // A whole datagram with a message of group 0, from the start of `datagram_out`. Returns its length, or 0 as above.
   size_t seal_message(NodeId to, uint8_t stream, uint64_t timestamp_us, Bytes message, MutableBytes datagram_out);
 
@@ -145,7 +151,7 @@ class PeerTable {
 
   Peer* find(NodeId id) const;
   static bool fill(const WireHead& head, Envelope& out);
-  static void hear(Peer& p, const Envelope& e, Instant now);
+  static void hear(Peer& p, uint8_t key_epoch, const Stamp& newest, Instant now);
   void insert(Index& index, Peer* p);
   template <class Write>
   void queue(Peer& p, const Endpoint& at, SipKey key, uint8_t key_epoch, uint64_t sequence, Instant now, Write write);
@@ -180,8 +186,9 @@ class PeerTable {
   std::array<uint8_t, 32> answer_secret_{};  // behind responder_salt
 
   std::vector<std::unique_ptr<Peer>> peers_;
-  struct CounterBlock;
-  std::vector<std::unique_ptr<CounterBlock>> counters_;
+  // How often keys have changed, of all peers of a number modulo this: near enough to be looked at for each packet.
+  static constexpr size_t kChangeCells = 1024;
+  std::array<std::atomic<uint32_t>, kChangeCells> key_changes_{};
   std::vector<std::unique_ptr<Index>> indexes_;  // the last one is in use
   std::atomic<Index*> index_{nullptr};
 

@@ -21,8 +21,10 @@
 // Threads: accept() from any. Ownership: value, no allocation.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 namespace statecast {
@@ -34,16 +36,39 @@ class ReplayWindow {
 
   // True if `sequence` (from 1) was not seen and is newer than head - kWindow.
   bool accept(uint8_t generation, uint64_t sequence) {
-    if (sequence == 0 || sequence > kSequenceMax) return false;
-    uint64_t head = head_.load(std::memory_order_relaxed);
-    int age = head == 0 ? 1 : generations_between(head, generation);
-    if (age < 0) return false;
+    bool is_new;
+    accept(generation, &sequence, 1, &is_new);
+    return is_new;
+  }
+  // The same for several, in their order; as a rule many fall into one word, which is then written once.
+  void accept(uint8_t generation, const uint64_t sequence[], size_t n, bool is_new[]) {
+    const uint64_t head = head_.load(std::memory_order_relaxed);
+    const int age = head == 0 ? 1 : generations_between(head, generation);
+    auto is_number = [](uint64_t s) { return s - 1 < kSequenceMax; };
+    if (age < 0 || std::none_of(sequence, sequence + n, is_number)) {
+      std::fill_n(is_new, n, false);
+      return;
+    }
     if (age > 0) begin(generation);
-    uint64_t highest = age > 0 ? 0 : head & kSequenceMax;
-    if (sequence + kWindow <= highest) return false;
-    if (!mark(generation, sequence)) return false;
-    if (sequence > highest) head_.store(uint64_t(generation) << 56 | sequence, std::memory_order_relaxed);
-    return true;
+    const uint64_t before = age > 0 ? 0 : head & kSequenceMax;
+    uint64_t highest = before;
+    for (size_t i = 0, end; i < n; i = end) {
+      const uint64_t block = sequence[i] / kPerWord;
+      for (end = i + 1; end < n && sequence[end] / kPerWord == block;) ++end;
+      std::atomic<uint64_t>& word = words_[block % kWords];
+      uint64_t seen = word.load(std::memory_order_relaxed), next, high;
+      do {
+        next = seen;
+        high = highest;
+        for (size_t k = i; k < end; ++k) {
+          const uint64_t s = sequence[k];
+          is_new[k] = is_number(s) && s + kWindow > high && mark(next, generation, s);
+          if (is_new[k] && s > high) high = s;
+        }
+      } while (next != seen && !word.compare_exchange_weak(seen, next, std::memory_order_relaxed));
+      highest = high;
+    }
+    if (highest > before) head_.store(uint64_t(generation) << 56 | highest, std::memory_order_relaxed);
   }
 
  private:
@@ -55,26 +80,23 @@ class ReplayWindow {
     return static_cast<int8_t>(generation - static_cast<uint8_t>(older_word >> 56));
   }
 
-  bool mark(uint8_t generation, uint64_t sequence) {
-    uint64_t block = sequence / kPerWord;
-    uint64_t bit = uint64_t{1} << (sequence % kPerWord);
-    uint64_t label = uint64_t(generation) << 56 | (block & 0xffffff) << 32;
-    std::atomic<uint64_t>& word = words_[block % kWords];
-    uint64_t seen = word.load(std::memory_order_relaxed);
-    for (;;) {
-      uint64_t next = label | bit;
-      if (seen != 0) {
-        int age = generations_between(seen, generation);
-        int32_t blocks = static_cast<int32_t>((static_cast<uint32_t>(block) - static_cast<uint32_t>(seen >> 32)) << 8);
-        bool used = static_cast<uint32_t>(seen) != 0;  // else begin() has only put the generation there
-        if (age < 0 || (age == 0 && used && blocks < 0)) return false;
-        if (age == 0 && blocks == 0) {
-          if (seen & bit) return false;
-          next = seen | bit;
-        }
+  // What `word` says afterwards, if the number is new to it.
+  static bool mark(uint64_t& word, uint8_t generation, uint64_t sequence) {
+    const uint64_t block = sequence / kPerWord, bit = uint64_t{1} << (sequence % kPerWord);
+    const uint64_t label = uint64_t(generation) << 56 | (block & 0xffffff) << 32;
+    uint64_t next = label | bit;
+    if (word != 0) {
+      const int age = generations_between(word, generation);
+      const auto blocks = static_cast<int32_t>((static_cast<uint32_t>(block) - static_cast<uint32_t>(word >> 32)) << 8);
+      const bool used = static_cast<uint32_t>(word) != 0;  // else begin() has only put the generation there
+      if (age < 0 || (age == 0 && used && blocks < 0)) return false;
+      if (age == 0 && blocks == 0) {
+        if (word & bit) return false;
+        next = word | bit;
       }
-      if (word.compare_exchange_weak(seen, next, std::memory_order_relaxed)) return true;
     }
+    word = next;
+    return true;
   }
 
   // Moves every word on to the new generation, so that nothing older is accepted whatever `head` says, and no word is

@@ -19,9 +19,4 @@ SealBurst::SealBurst(const PeerTable& peers, uint8_t stream, uint64_t timestamp_
   stamp_low_ = timestamp_us << 32;
 }
 
-void SealBurst::finish() {
-  siphash128_many(std::span(jobs_.data(), count_));
-  count_ = 0;
-}
-
 }  // namespace statecast

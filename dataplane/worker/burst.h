@@ -63,6 +63,7 @@ struct BurstMarks {
   bool admitted[kBurstMax];         // options that the envelope to the member will carry
   bool forwarded[kBurstMax];
   uint32_t ways, verdicts;      // a bit for each that any packet has (or had): has()
+  uint32_t news;                // a bit for each packet of which the control thread is to hear beside its verdict
   bool fragments;               // any packet is one
   MemberId hand_to[kBurstMax];  // a member handed the packet back and named this one (forward_to)
   MemberId member[kBurstMax];   // where verdict is forward
@@ -96,6 +97,7 @@ struct Burst : BurstMarks {
     id[i].length = 0;
     port[i] = in;
   }
+  void tell_control(unsigned i) { news |= 1u << i; }
   bool full() const { return count == kBurstMax; }
   bool pending(unsigned i) const { return verdict[i] == Verdict::pending; }
   void decide(unsigned i, Verdict v, Counter why) {

@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstring>
 
+#include "base/uninitialized.h"
 #include "dataplane/envelope/outer.h"
 #include "dataplane/envelope/seal_burst.h"
 #include "dataplane/packet/icmp.h"
@@ -171,11 +172,16 @@ namespace {
 // A port in promiscuous mode (net_af_packet's always is) also shows what a switch floods to everybody. What this proxy
 // takes for itself must be addressed to the port; only neighbour frames, and what is left to the kernel, may go to a
 // group of stations.
-bool is_for_station(const uint8_t* frame, const PortLayout& port) {
-  uint64_t destination, own = 0;  // two bytes more than an address, which are shifted out
+// Addresses are compared as words of eight bytes; the two bytes more are shifted out.
+uint64_t station_of(const MacAddress& mac) {
+  uint64_t word = 0;
+  std::memcpy(&word, mac.raw.data(), 6);
+  return word;
+}
+bool is_for_station(const uint8_t* frame, uint64_t station) {
+  uint64_t destination;
   std::memcpy(&destination, frame, sizeof destination);
-  std::memcpy(&own, port.mac.raw.data(), 6);
-  return ((destination ^ own) << 16) == 0;
+  return ((destination ^ station) << 16) == 0;
 }
 bool is_for_many(const uint8_t* frame) {
   return (frame[0] & 1) != 0;
@@ -218,14 +224,16 @@ void find_groups(Burst& b, const Snapshot& s) {
   const Group* groups = layout.groups.data();
   uint16_t of = kNoPort;
   const PortLayout* port = nullptr;  // offline there are no ports, and every way in is allowed
+  uint64_t station = 0;
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.verdict[i] == Verdict::drop) continue;  // else at least the Ethernet header is there
     if (b.port[i] != of) {
       of = b.port[i];
       port = of < layout.ports.size() ? &layout.ports[of] : nullptr;
+      if (port) station = station_of(port->mac);
     }
     const uint8_t* frame = b.data(i);
-    const bool to_station = !port || is_for_station(frame, *port);
+    const bool to_station = !port || is_for_station(frame, station);
     if (!to_station && !is_for_many(frame)) b.drop(i, Counter::group_drop_not_for_us);
     if (!b.pending(i)) continue;
     const ParsedPacket& p = b.parsed[i];
@@ -279,7 +287,7 @@ void identify(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
   const SessionId* ids[kBurstMax];
   const GroupSecret* secrets[kBurstMax];
   unsigned index[kBurstMax];
-  SessionKey keys[kBurstMax];
+  Uninitialized<SessionKey, kBurstMax> keys;
   unsigned n = 0;
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.id[i].length == 0 || b.verdict[i] == Verdict::drop || b.packet_class[i] == PacketClass::stateless) continue;
@@ -287,10 +295,12 @@ void identify(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
     secrets[n] = &s.layout->groups[b.group[i]].secret;
     index[n++] = i;
   }
-  if (n != 0) session_keys(ids, secrets, keys, n);
-  state.cache->prefetch(keys, n);
+  if (n != 0) {
+    session_keys(ids, secrets, keys.at, n);
+    state.cache->prefetch(keys.at, n);
+  }
   for (unsigned k = 0; k < n; ++k) {
-    b.key[index[k]] = keys[k];
+    b.key[index[k]] = keys.at[k];
     b.has_key[index[k]] = true;
   }
   if (!b.fragments) return;
@@ -352,8 +362,15 @@ void answer_unknown(Burst& b, unsigned i, const Snapshot& s, PipelineState& stat
   select(b, i, s, b.key[i].low, Counter::resolve_forward_admitted);
 }
 
+void note_ask(Burst& b, unsigned i, const CacheHit& hit) {
+  if (!hit.ask_again) [[likely]]
+    return;
+  b.ask[i] = true;
+  b.tell_control(i);
+}
+
 void resolve_one(Burst& b, unsigned i, const CacheHit& hit, const Snapshot& s, PipelineState& state, Instant now) {
-  b.ask[i] = hit.ask_again;
+  note_ask(b, i, hit);
   if (b.with_lease[i]) return b.decide(i, Verdict::to_control, Counter::open_control_lease);
   // A packet that a member handed back has spent its bytes already; all that can stop it is a revocation.
   if (b.hand_to[i].value != 0 || b.not_mine[i]) {
@@ -394,10 +411,10 @@ void resolve_one(Burst& b, unsigned i, const CacheHit& hit, const Snapshot& s, P
 }  // namespace
 
 void resolve(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
-  SessionKey keys[kBurstMax];
+  Uninitialized<SessionKey, kBurstMax> keys;
+  Uninitialized<CacheHit, kBurstMax> hits;
   uint32_t bytes[kBurstMax];
   unsigned index[kBurstMax];
-  CacheHit hits[kBurstMax];
   unsigned n = 0;
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.way[i] == Way::client && b.pending(i)) {
@@ -408,22 +425,25 @@ void resolve(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
       continue;
     }
     const bool pays = b.way[i] == Way::client && !b.is_special(i);
-    keys[n] = b.key[i];
+    keys.at[n] = b.key[i];
     bytes[n] = pays ? b.parsed[i].l3_length : 0;  // 0: a look that spends nothing
     index[n++] = i;
   }
   if (n == 0) return;
-  state.cache->lookup(keys, bytes, n, now, hits);
+  state.cache->lookup(keys.at, bytes, n, now, hits.at);
   for (unsigned k = 0; k < n; ++k) {
     unsigned i = index[k];
     if (b.way[i] == Way::member) {
-      b.forget_negative[i] = hits[k].verdict == CacheVerdict::negative;
-    } else if (hits[k].verdict == CacheVerdict::forward && !b.is_special(i)) [[likely]] {
-      b.ask[i] = hits[k].ask_again;
-      b.member[i] = hits[k].member;
+      if (hits.at[k].verdict == CacheVerdict::negative) {
+        b.forget_negative[i] = true;
+        b.tell_control(i);
+      }
+    } else if (hits.at[k].verdict == CacheVerdict::forward && !b.is_special(i)) [[likely]] {
+      note_ask(b, i, hits.at[k]);
+      b.member[i] = hits.at[k].member;
       b.decide(i, Verdict::forward, Counter::resolve_forward_cache_hit);
     } else {
-      resolve_one(b, i, hits[k], s, state, now);
+      resolve_one(b, i, hits.at[k], s, state, now);
     }
   }
 }
@@ -458,8 +478,9 @@ void encapsulate(Burst& b, const Snapshot& s, PipelineState& state, Instant now)
   uint32_t peer[kBurstMax];
   state.lines.find(b, layout, peer);
 
-  // Can it be sent, and what has its envelope to say? Where that is nothing, as a rule, it waits for the loop below.
-  unsigned plain[kBurstMax], plain_count = 0, to_sum[kBurstMax], to_sum_count = 0;
+  // Can it be sent, and has its envelope anything to say? As a rule it has not: then it is plain.
+  unsigned plain[kBurstMax], plain_count = 0, wordy[kBurstMax], wordy_count = 0;
+  uint64_t sequence[kBurstMax];
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.verdict[i] != Verdict::forward) continue;
     const size_t length = b.parsed[i].l3_length, inner_at = b.packet[i]->data_off + size_t(b.parsed[i].l3_offset);
@@ -476,20 +497,27 @@ void encapsulate(Burst& b, const Snapshot& s, PipelineState& state, Instant now)
         continue;
       }
     }
+    sequence[i] = line.keys.take();
     if (v4 && !has_options(b, i) && inner_at >= kEnvelopeSizeMin + kOuterSizeV4) [[likely]] {
       plain[plain_count++] = i;
-      continue;
+    } else {
+      wordy[wordy_count++] = i;
     }
+  }
+  unsigned to_sum[kBurstMax], to_sum_count = 0;
+  for (unsigned k = 0; k < wordy_count; ++k) {
+    const unsigned i = wordy[k];
+    const SendLine& line = state.lines.of(peer[i]);
     const EnvelopeOptions options = options_of(b, i, layout);
     const size_t extra = options_size(options), before = kEnvelopeSizeMin + extra;
-    if (inner_at < before + outer) {
+    if (b.packet[i]->data_off + size_t(b.parsed[i].l3_offset) < before + outer) {
       b.drop(i, Counter::encap_drop_no_headroom);
       continue;
     }
     bare(b, i);
-    rte_mbuf* m = b.packet[i];
-    seals.add(line.keys, layout.groups[b.group[i]].id, kind_of(b, i), &options, extra, b.frame(i), b.data(i));
-    rte_pktmbuf_prepend(m, static_cast<uint16_t>(before));
+    seals.add(line.keys, sequence[i], layout.groups[b.group[i]].id, kind_of(b, i), &options, extra,
+              b.packet[i]->data_len, b.data(i));
+    rte_pktmbuf_prepend(b.packet[i], static_cast<uint16_t>(before));
     b.port[i] = line.port;
     to_sum[to_sum_count++] = i;
   }
@@ -501,7 +529,7 @@ void encapsulate(Burst& b, const Snapshot& s, PipelineState& state, Instant now)
     rte_mbuf* m = b.packet[i];
     const size_t length = b.parsed[i].l3_length;
     uint8_t* inner = rte_pktmbuf_mtod(m, uint8_t*) + b.parsed[i].l3_offset;
-    seals.add(line.keys, layout.groups[b.group[i]].id, kind_of(b, i), nullptr, 0, {inner, length}, inner);
+    seals.add(line.keys, sequence[i], layout.groups[b.group[i]].id, kind_of(b, i), nullptr, 0, length, inner);
     state.lines.outer(line).write(line.receiver, kEnvelopeSizeMin + length, inner - kBefore);
     m->data_off = static_cast<uint16_t>(m->data_off + b.parsed[i].l3_offset - kBefore);
     m->data_len = static_cast<uint16_t>(length + kBefore);
@@ -525,6 +553,7 @@ void deliver(Burst& b, const Snapshot& s) {
     const NextHop hop = links.towards(b.data(i) + p.l3_offset, p);
     if (!hop.known) {
       b.drop(i, Counter::deliver_drop_no_next_hop);
+      b.tell_control(i);
     } else if (p.l3_length > s.layout->ports[hop.port].mtu) {
       b.drop(i, Counter::deliver_drop_mtu_exceeded);
     } else if (!add_ethernet(b.packet[i], *s.layout, hop, p.ip_version == 4 ? 0x0800 : 0x86dd)) {

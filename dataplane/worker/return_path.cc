@@ -72,7 +72,10 @@ void accept_inner(Burst& b, unsigned i, const Layout& layout) {
   if (e.options.forward_to && !g.has_member(*e.options.forward_to)) return b.drop(i, Counter::open_drop_forward_to);
 
   b.group[i] = group;
-  b.with_lease[i] = e.options.lease.has_value() && !handed_back;
+  if (e.options.lease && !handed_back) {
+    b.with_lease[i] = true;
+    b.tell_control(i);
+  }
   if (client_packet) {
     b.set_way(i, Way::client);
     b.hand_to[i] = e.options.forward_to.value_or(MemberId{});

@@ -16,29 +16,23 @@ void SendLines::find(const Burst& b, const Layout& layout, uint32_t peer[]) cons
       if (b.verdict[i] == Verdict::forward) f(i);
     }
   };
-  // Three things lie behind each other: the place in the index, the line, and what the line points to.
-  if (!near) each([&](unsigned i) { layout.peer_index.prefetch(NodeId::member(b.member[i])); });
+  // Two things lie behind each other: the place in the index, and the line.
+  if (!near) each([&](unsigned i) { layout.peer_index.prefetch(b.member[i]); });
   each([&](unsigned i) {
-    peer[i] = layout.peer_index.find(NodeId::member(b.member[i]));
-    if (!near && peer[i] < lines_.size()) __builtin_prefetch(&lines_[peer[i]]);
-  });
-  if (near) return;
-  each([&](unsigned i) {
-    if (peer[i] >= lines_.size()) return;
-    __builtin_prefetch(lines_[peer[i]].keys.sending);
-    __builtin_prefetch(lines_[peer[i]].keys.counter, 1);
+    peer[i] = layout.peer_index.find(b.member[i]);
+    if (!near && peer[i] < lines_.size()) __builtin_prefetch(&lines_[peer[i]], 1);
   });
 }
 
-Counter SendLines::renew(uint32_t peer, const Snapshot& s, const PeerTable& peers, uint8_t stream) {
+Counter SendLines::renew(uint32_t peer, const Snapshot& s, PeerTable& peers, uint8_t stream) {
   if (peer >= s.peers.size()) return Counter::encap_drop_no_endpoint;
   SendLine& line = lines_[peer];
   line.generation = 0;
   const PeerHop& to = s.peers[peer];
   if (to.endpoint.address.is_none()) return Counter::encap_drop_no_endpoint;
   if (!to.hop.known) return Counter::encap_drop_no_next_hop;
-  line.keys = peers.send_keys(s.layout->peers[peer], stream);
-  if (!line.keys.sending) return Counter::encap_drop_no_keys;
+  peers.renew(line.keys, s.layout->peers[peer], stream);
+  if (!line.keys.fresh()) return Counter::encap_drop_no_keys;
   line.port = to.hop.port;
   if (to.endpoint.address.family != s.layout->underlay.address.family) return Counter::encap_drop_no_endpoint;
   if (to.endpoint.address.is_v4()) line.receiver = outer(line).receiver(to.hop.mac, to.endpoint);

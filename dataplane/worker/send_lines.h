@@ -40,7 +40,7 @@ class SendLines {
   // way.
   void find(const Burst& b, const Layout& layout, uint32_t peer[]) const;
   // Makes the line anew. Counter::count, or why nothing can be sent to this peer now.
-  Counter renew(uint32_t peer, const Snapshot& s, const PeerTable& peers, uint8_t stream);
+  Counter renew(uint32_t peer, const Snapshot& s, PeerTable& peers, uint8_t stream);
   // REQUIRES: an underlay of IPv4.
   const OuterTemplateV4& outer(const SendLine& line) const { return outer_[line.port]; }
 

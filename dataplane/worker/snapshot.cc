@@ -15,6 +15,13 @@ NodeIndex::NodeIndex(const std::vector<NodeId>& ids) : table_(std::bit_ceil(2 * 
     while (table_[at].first.value != 0) at = (at + 1) & (table_.size() - 1);
     table_[at] = {ids[i], i};
   }
+  const size_t small = 4 * ids.size() + 1024;  // bounds the array by what the table takes
+  for (uint32_t i = 0; i < ids.size(); ++i) {
+    const size_t number = ids[i].number();
+    if (!ids[i].is_member() || number >= small) continue;
+    if (number >= members_.size()) members_.resize(number + 1, kNone);
+    members_[number] = i;
+  }
 }
 
 bool Group::has_member(MemberId m) const {

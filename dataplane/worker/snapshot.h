@@ -26,23 +26,35 @@
 
 namespace statecast {
 
-// NodeId -> index, open addressing; built once, a probe or two to look up.
+// NodeId -> index; built once. Open addressing, a probe or two; members of small numbers, as operators give them out,
+// stand in an array besides, since every packet looks one up.
 class NodeIndex {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
   NodeIndex() : NodeIndex(std::vector<NodeId>{}) {}
   explicit NodeIndex(const std::vector<NodeId>& ids);
-  uint32_t find(NodeId id) const {
+  uint32_t find(NodeId id) const { return id.is_member() ? find(id.as_member()) : probe(id); }
+  uint32_t find(MemberId id) const {
+    return id.value < members_.size() ? members_[id.value] : probe(NodeId::member(id));
+  }
+  void prefetch(MemberId id) const {
+    if (id.value < members_.size()) {
+      __builtin_prefetch(&members_[id.value]);
+    } else {
+      __builtin_prefetch(&table_[home(NodeId::member(id))]);
+    }
+  }
+
+ private:
+  uint32_t probe(NodeId id) const {
     for (size_t at = home(id);; at = (at + 1) & (table_.size() - 1)) {
       if (table_[at].first == id) return table_[at].second;
       if (table_[at].first.value == 0) return kNone;
     }
   }
-  void prefetch(NodeId id) const { __builtin_prefetch(&table_[home(id)]); }
-
- private:
   size_t home(NodeId id) const { return (id.value * 0x9e3779b1u >> 7) & (table_.size() - 1); }
   std::vector<std::pair<NodeId, uint32_t>> table_;
+  std::vector<uint32_t> members_;  // by number
 };
 
 enum class UnknownAnswer : uint8_t { drop, stateless, admit };

@@ -6,6 +6,10 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <bit>
+#include <iterator>
+
 #include "base/check.h"
 #include "dataplane/worker/outer.h"
 
@@ -22,10 +26,13 @@ constexpr double kWantNeighbourPerSecond = 100;
 // the packet back, so the next one gets it marked `forwarded`.
 constexpr uint32_t kPlain = 0, kHandedBack = 1;
 
-// Is there anything to tell the control thread beside the verdict?
-bool has_news(const Burst& b, unsigned i) {
-  return b.ask[i] || b.forget_negative[i] || b.with_lease[i] || b.way[i] == Way::member ||
-         b.reason[i] == Counter::deliver_drop_no_next_hop;
+// How many packets from i on share its fate; most of a burst, as a rule.
+unsigned alike(const Burst& b, unsigned i) {
+  unsigned end = i + 1;
+  while (end < b.count && b.verdict[end] == b.verdict[i] && b.reason[end] == b.reason[i] && b.port[end] == b.port[i]) {
+    ++end;
+  }
+  return end - i;
 }
 
 }  // namespace
@@ -134,46 +141,28 @@ void Worker::complete(Burst& b, Instant now) {
 // ---- verdicts ----
 
 void Worker::finish(Burst& b, Instant now) {
-  Counter last = Counter::count;
-  uint64_t in_a_row = 0;  // most packets of a burst have one reason: counted together
-  TxBuffer* tx = nullptr;
-  for (unsigned i = 0; i < b.count; ++i) {
-    rte_mbuf* m = b.packet[i];
-    if (has_news(b, i)) [[unlikely]]
-      tell_control(b, i);
-    if (b.verdict[i] == Verdict::forward && b.reason[i] == last && tx && b.port[i] == tx->to.port) [[likely]] {
-      ++in_a_row;  // as the one before
-      tx->packet[tx->count++] = m;
-      if (tx->count == std::size(tx->packet)) flush(*tx);
-      continue;
-    }
+  for (uint32_t news = b.news; news != 0; news &= news - 1) tell_control(b, unsigned(std::countr_zero(news)));
+  for (unsigned i = 0, n; i < b.count; i += n) {
+    n = alike(b, i);
+    SC_ASSERT(b.reason[i] < Counter::count);
     switch (b.verdict[i]) {
       case Verdict::forward:
-      case Verdict::to_client:
-        transmit(b.port[i], m);
-        tx = b.port[i] < tx_.size() ? &tx_[b.port[i]] : nullptr;
-        break;
-      case Verdict::hold: hold(b, i, now); break;
+      case Verdict::to_client: transmit(b.port[i], b.packet + i, n); break;
+      case Verdict::hold:
       case Verdict::to_control:
-        if (!to_control(b, i)) {
-          b.drop(i, Counter::open_drop_control_full);
-          rte_pktmbuf_free(m);
+        // One by one: where there is no room, the packet is dropped for that reason.
+        for (unsigned k = i; k < i + n; ++k) {
+          b.verdict[k] == Verdict::hold ? hold(b, k, now) : to_control(b, k);
+          counters_.add(b.reason[k]);
         }
-        break;
+        continue;
       case Verdict::pending:
       case Verdict::handed_to_unit:
       case Verdict::to_kernel:  // where the kernel sees the port it has its own copy
-      case Verdict::drop: rte_pktmbuf_free(m); break;
+      case Verdict::drop: rte_pktmbuf_free_bulk(b.packet + i, n); break;
     }
-    if (b.reason[i] != last) {
-      if (in_a_row != 0) counters_.add(last, in_a_row);
-      last = b.reason[i];
-      in_a_row = 0;
-      SC_ASSERT(last < Counter::count);
-    }
-    ++in_a_row;
+    counters_.add(b.reason[i], n);
   }
-  if (in_a_row != 0) counters_.add(last, in_a_row);
   if (state_.unverified) {
     post({.kind = Note::Kind::unverified, .sender = state_.unverified->sender, .from = state_.unverified->from});
     state_.unverified.reset();
@@ -231,22 +220,23 @@ void Worker::tell_control(Burst& b, unsigned i) {
   }
 }
 
-bool Worker::to_control(Burst& b, unsigned i) {
+void Worker::to_control(Burst& b, unsigned i) {
   Note note{.worker = static_cast<uint8_t>(setup_.index), .port = b.port[i], .packet = b.packet[i]};
   switch (b.reason[i]) {
     case Counter::group_control_neighbour: note.kind = Note::Kind::neighbour; break;
     case Counter::open_control_hello: note.kind = Note::Kind::hello; break;
     case Counter::open_control_message: note.kind = Note::Kind::message; break;
     default:  // open_control_lease: told already
-      rte_pktmbuf_free(b.packet[i]);
-      return true;
+      return rte_pktmbuf_free(b.packet[i]);
   }
   if (note.kind != Note::Kind::neighbour) {
     note.sender = b.envelope[i].sender;
     note.from = b.from[i];
     note.envelope = b.envelope[i];
   }
-  return setup_.link->note(note);
+  if (setup_.link->note(note)) return;
+  b.drop(i, Counter::open_drop_control_full);
+  rte_pktmbuf_free(b.packet[i]);
 }
 
 bool Worker::post(const Note& note) {
@@ -291,7 +281,7 @@ void Worker::carry_out(const Order& o, Instant now) {
         return;
       }
       counters_.add(Counter::control_message_sent);
-      return transmit(hop->hop.port, o.packet);
+      return transmit(hop->hop.port, &o.packet, 1);
     }
     case Order::Kind::datagram:
       if (!add_underlay_headers(o.packet, layout, o.hop, o.at, layout.underlay.port.value)) {
@@ -300,8 +290,8 @@ void Worker::carry_out(const Order& o, Instant now) {
         return;
       }
       counters_.add(Counter::control_frame_sent);
-      return transmit(o.hop.port, o.packet);
-    case Order::Kind::frame: counters_.add(Counter::control_frame_sent); return transmit(o.hop.port, o.packet);
+      return transmit(o.hop.port, &o.packet, 1);
+    case Order::Kind::frame: counters_.add(Counter::control_frame_sent); return transmit(o.hop.port, &o.packet, 1);
     case Order::Kind::deliver: {
       Burst b;
       b.add(o.packet);
@@ -336,15 +326,21 @@ void Worker::carry_out(const Order& o, Instant now) {
 
 // ---- ports ----
 
-void Worker::transmit(uint16_t port, rte_mbuf* m) {
+void Worker::transmit(uint16_t port, rte_mbuf* const packets[], unsigned n) {
   if (port >= tx_.size()) {
-    counters_.add(Counter::tx_drop_port_full);
-    rte_pktmbuf_free(m);
+    counters_.add(Counter::tx_drop_port_full, n);
+    for (unsigned i = 0; i < n; ++i) rte_pktmbuf_free(packets[i]);
     return;
   }
   TxBuffer& tx = tx_[port];
-  tx.packet[tx.count++] = m;
-  if (tx.count == std::size(tx.packet)) flush(tx);
+  while (n != 0) {
+    const unsigned step = std::min<unsigned>(n, std::size(tx.packet) - tx.count);
+    std::copy_n(packets, step, tx.packet + tx.count);
+    tx.count += step;
+    if (tx.count == std::size(tx.packet)) flush(tx);
+    packets += step;
+    n -= step;
+  }
 }
 
 void Worker::flush(TxBuffer& tx) {

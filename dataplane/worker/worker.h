@@ -75,9 +75,9 @@ class Worker {
   void finish(Burst& b, Instant now);
   void hold(Burst& b, unsigned i, Instant now);
   void tell_control(Burst& b, unsigned i);
-  bool to_control(Burst& b, unsigned i);
+  void to_control(Burst& b, unsigned i);
   void give_up_old_misses(Instant now);
-  void transmit(uint16_t port, rte_mbuf* m);
+  void transmit(uint16_t port, rte_mbuf* const packets[], unsigned n);
   void flush(TxBuffer& tx);
   bool post(const Note& note);
 

@@ -5,8 +5,11 @@
 
 #include <cstdlib>
 #include <map>
+#include <set>
 
+#include "base/avx512.h"
 #include "base/rng.h"
+#include "dataplane/envelope/data_tags.h"
 #include "dataplane/envelope/outer.h"
 #include "dataplane/envelope/seal_burst.h"
 #include "tests/envelope/net.h"
@@ -58,8 +61,8 @@ TEST(SealBurst, SealsAsOneByOne) {
   for (int round = 0; round < 300; ++round) {
     if (round % 100 == 99) net.run(kRehelloPeriod);  // new keys: the copies of the old ones know it
     SealBurst seals(*p.table, kStream, p.table->timestamp_us(net.now));
-    std::vector<SendKeys> keys;
-    for (Host* m : members) keys.push_back(p.table->send_keys(m->id, kStream));
+    SendKeys keys[3];
+    for (size_t m = 0; m < 3; ++m) p.table->renew(keys[m], members[m]->id, kStream);
     std::vector<Sent> sent(rng.below(SealBurst::kMost + 1));
     std::vector<size_t> to(sent.size());
     for (size_t i = 0; i < sent.size(); ++i) {
@@ -75,10 +78,11 @@ TEST(SealBurst, SealsAsOneByOne) {
       s.buffer.resize(kRoom + s.payload.size() + kTaggedInnerBytes);
       std::copy(s.payload.begin(), s.payload.end(), s.buffer.begin() + kRoom);
       ASSERT_TRUE(keys[to[i]].fresh());
+      const uint64_t sequence = keys[to[i]].take();
       const size_t extra = options_size(s.options);
       s.size = kEnvelopeSizeMin + extra;
-      seals.add(keys[to[i]], s.group, s.kind, extra == 0 ? nullptr : &s.options, extra,
-                Bytes(s.buffer).subspan(kRoom, s.payload.size()), s.buffer.data() + kRoom);
+      seals.add(keys[to[i]], sequence, s.group, s.kind, extra == 0 ? nullptr : &s.options, extra, s.payload.size(),
+                s.buffer.data() + kRoom);
     }
     seals.finish();
     for (size_t i = 0; i < sent.size(); ++i) {
@@ -100,18 +104,73 @@ TEST(SealBurst, SealsAsOneByOne) {
   }
 }
 
+// Machines differ in which of the two they use; what a plain envelope's tag is they agree on.
+TEST(DataTags, LanesSayWhatCopiesSay) {
+  if (!avx512::available()) GTEST_SKIP() << "this machine has no AVX-512";
+  SCOPED_TRACE("SEED=" + std::to_string(seed()));
+  Rng rng(seed());
+  for (int round = 0; round < 2000; ++round) {
+    const size_t n = rng.below(DataTags::kMost + 1);
+    std::vector<SipTag> keys(n), lanes(n), copies(n);
+    std::vector<std::vector<uint8_t>> envelopes(n);
+    PlainTags tags;
+    for (size_t i = 0; i < n; ++i) {
+      rng.fill(keys[i]);
+      const size_t payload = round % 2 ? rng.between(1, 80) : rng.chance(0.9) ? 46 : rng.between(1, 65535);
+      envelopes[i].resize(kEnvelopeSizeMin + payload + kTaggedInnerBytes);
+      rng.fill(envelopes[i]);
+      tags.key[i] = keys[i].data();
+      tags.header[i] = envelopes[i].data();
+      tags.payload_size[i] = static_cast<uint16_t>(payload);
+      tags.out[i] = copies[i].data();
+    }
+    internal::plain_tags_by_copies(tags, n);
+    for (size_t i = 0; i < n; ++i) tags.out[i] = lanes[i].data();
+    internal::plain_tags_in_eight_lanes(tags, n);
+    ASSERT_EQ(lanes, copies) << "round " << round;
+  }
+}
+
 TEST(SealBurst, KeysKnowWhenTheyAreOld) {
   Net net{23};
   Host& p = net.proxy(1);
   Host& m = net.member(7);
-  EXPECT_FALSE(p.table->send_keys(m.id, 0).fresh()) << "no hello yet";
+  SendKeys keys;
+  p.table->renew(keys, m.id, 0);
+  EXPECT_FALSE(keys.fresh()) << "no hello yet";
   net.run(1s);
-  const SendKeys keys = p.table->send_keys(m.id, 0);
+  p.table->renew(keys, m.id, 0);
   EXPECT_TRUE(keys.fresh());
+  const uint64_t first = keys.take();
   net.run(2 * kRehelloPeriod);
   EXPECT_FALSE(keys.fresh());
-  EXPECT_TRUE(p.table->send_keys(m.id, 0).fresh());
-  EXPECT_FALSE(p.table->send_keys(NodeId::member(MemberId{99}), 0).fresh()) << "unknown";
+  p.table->renew(keys, m.id, 0);
+  EXPECT_TRUE(keys.fresh());
+  EXPECT_EQ(keys.take(), first + 1) << "numbers are not wasted";
+  p.table->renew(keys, NodeId::member(MemberId{99}), 0);
+  EXPECT_FALSE(keys.fresh()) << "unknown";
+}
+
+TEST(SealBurst, NumbersAreGivenOutOnce) {
+  Net net{25};
+  Host& p = net.proxy(1);
+  Host& m = net.member(7);
+  net.run(1s);
+  SendKeys keys;
+  std::set<uint64_t> seen;
+  for (int i = 0; i < 500; ++i) {
+    if (!keys.fresh()) p.table->renew(keys, m.id, 0);
+    ASSERT_TRUE(keys.fresh());
+    EXPECT_TRUE(seen.insert(keys.take()).second) << i;
+    if (i % 7 != 0) continue;
+    std::vector<uint8_t> datagram(kEnvelopeSizeMin + 100);  // one that takes the next number itself
+    ASSERT_NE(p.table->seal(m.id, 0, GroupId{10}, PayloadKind::ipv4, {}, 5, Bytes(datagram).last(100),
+                            MutableBytes(datagram).first(kEnvelopeSizeMin)),
+              0u);
+    Envelope e;
+    ASSERT_EQ(m.table->open(datagram, e), OpenResult::ok);
+    EXPECT_TRUE(seen.insert(e.sequence).second) << i;
+  }
 }
 
 // Two worlds of one seed have the same keys: in one the proxy opens bursts, in the other one by one.

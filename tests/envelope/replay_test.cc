@@ -113,18 +113,27 @@ void compare_with_twin(uint64_t seed) {
   uint64_t head = 1;
   // Some kinds of step are absent in some histories.
   double restart = rng.chance(.5) ? 0.0003 : 0, jump = rng.chance(.5) ? 0.01 : 0, late = rng.unit();
-  for (int i = 0; i < 20'000; ++i) {
-    if (rng.chance(restart)) {
+  for (int i = 0; i < 2'000; ++i) {
+    if (rng.chance(10 * restart)) {
       ++generation;
       head = 1;
     }
-    uint64_t sequence = ++head;
-    if (rng.chance(jump))
-      sequence = head += rng.below(3 * kWindow);
-    else if (rng.chance(late))
-      sequence = head - std::min(head, rng.below(kWindow + kWindow / 4));
-    uint8_t of = rng.chance(.01) && generation > 1 ? static_cast<uint8_t>(generation - 1) : generation;
-    ASSERT_EQ(window.accept(of, sequence), twin.accept(of, sequence)) << i << ": " << int(of) << " " << sequence;
+    const uint8_t of = rng.chance(.01) && generation > 1 ? static_cast<uint8_t>(generation - 1) : generation;
+    uint64_t sequence[40];
+    bool is_new[40];
+    const size_t n = rng.chance(0.3) ? 1 : rng.between(1, 40);
+    for (size_t k = 0; k < n; ++k) {
+      sequence[k] = ++head;
+      if (rng.chance(jump))
+        sequence[k] = head += rng.below(3 * kWindow);
+      else if (rng.chance(late))
+        sequence[k] = head - std::min(head, rng.below(kWindow + kWindow / 4));
+      if (k > 0 && rng.chance(0.1)) sequence[k] = sequence[rng.below(k)];
+    }
+    window.accept(of, sequence, n, is_new);
+    for (size_t k = 0; k < n; ++k) {
+      ASSERT_EQ(is_new[k], twin.accept(of, sequence[k])) << i << ", " << k << ": " << int(of) << " " << sequence[k];
+    }
   }
 }
 

@@ -60,6 +60,32 @@ Group group_of(const std::vector<uint32_t>& weights) {
   return g;
 }
 
+TEST(NodeIndex, FindsWhatIsThere) {
+  constexpr uint64_t kSeed = 11;
+  SCOPED_TRACE(kSeed);
+  Rng rng(kSeed);
+  for (int round = 0; round < 200; ++round) {
+    // Small numbers, large ones, and proxies of the same numbers.
+    std::map<NodeId, uint32_t> twin;
+    std::vector<NodeId> ids;
+    const uint64_t most = rng.chance(0.5) ? 300 : kId24Max;
+    for (uint64_t n = rng.below(200); n > 0; --n) {
+      const auto number = static_cast<uint32_t>(rng.between(1, most));
+      const NodeId id = rng.chance(0.7) ? NodeId::member({number}) : NodeId::proxy({number});
+      if (twin.emplace(id, uint32_t(ids.size())).second) ids.push_back(id);
+    }
+    const NodeIndex index(ids);
+    for (auto [id, at] : twin) {
+      ASSERT_EQ(index.find(id), at) << to_string(id);
+      if (id.is_member()) { ASSERT_EQ(index.find(id.as_member()), at) << to_string(id); }
+    }
+    for (int i = 0; i < 200; ++i) {
+      const NodeId id = NodeId::member({static_cast<uint32_t>(rng.between(1, most))});
+      ASSERT_EQ(index.find(id), twin.contains(id) ? twin[id] : NodeIndex::kNone) << to_string(id);
+    }
+  }
+}
+
 TEST(Selection, SharesFollowTheWeights) {
   Group g = group_of({100, 200, 0, 100});
   std::vector<PeerHop> peers(4, PeerHop{.reachable = true});
