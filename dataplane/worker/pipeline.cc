@@ -225,6 +225,13 @@ void find_groups(Burst& b, const Snapshot& s) {
   uint16_t of = kNoPort;
   const PortLayout* port = nullptr;  // offline there are no ports, and every way in is allowed
   uint64_t station = 0;
+  // In a loop of its own, so that of many groups the entries of several packets are waited for at once.
+  for (unsigned i = 0; i < b.count; ++i) {
+    if (!b.pending(i)) continue;
+    const ParsedPacket& p = b.parsed[i];
+    const uint8_t* ip = b.data(i) + p.l3_offset;
+    b.group[i] = p.ip_version == 4 ? table.find_v4(ip + 16) : table.find_v6(ip + 24);
+  }
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.verdict[i] == Verdict::drop) continue;  // else at least the Ethernet header is there
     if (b.port[i] != of) {
@@ -237,9 +244,7 @@ void find_groups(Burst& b, const Snapshot& s) {
     if (!to_station && !is_for_many(frame)) b.drop(i, Counter::group_drop_not_for_us);
     if (!b.pending(i)) continue;
     const ParsedPacket& p = b.parsed[i];
-    const uint8_t* ip = frame + p.l3_offset;
-    const uint32_t group = p.ip_version == 4 ? table.find_v4(ip + 16) : table.find_v6(ip + 24);
-    b.group[i] = group;
+    const uint32_t group = b.group[i];
     if (group != kNoGroup) __builtin_prefetch(&groups[group]);
     if (group != kNoGroup && (p.protocol == Protocol::tcp || p.protocol == Protocol::udp)) [[likely]] {
       // What nearly all are; an ICMP error stands for the session that it quotes.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/worker/send_lines.h"
 
+#include <algorithm>
+
 namespace statecast {
 
 SendLines::SendLines(const Layout& layout) : lines_(layout.peers.size() + 1) {
@@ -9,18 +11,17 @@ SendLines::SendLines(const Layout& layout) : lines_(layout.peers.size() + 1) {
 }
 
 void SendLines::find(const Burst& b, const Layout& layout, uint32_t peer[]) const {
-  constexpr size_t kNear = 256;  // lines: 16 KB
-  const bool near = lines_.size() <= kNear;
   auto each = [&](auto f) {
     for (unsigned i = 0; i < b.count; ++i) {
       if (b.verdict[i] == Verdict::forward) f(i);
     }
   };
   // Two things lie behind each other: the place in the index, and the line.
-  if (!near) each([&](unsigned i) { layout.peer_index.prefetch(b.member[i]); });
+  constexpr size_t kNear = 4096;  // peers whose places a near cache holds
+  if (lines_.size() > kNear) each([&](unsigned i) { layout.peer_index.prefetch(b.member[i]); });
   each([&](unsigned i) {
     peer[i] = layout.peer_index.find(b.member[i]);
-    if (!near && peer[i] < lines_.size()) __builtin_prefetch(&lines_[peer[i]], 1);
+    __builtin_prefetch(&lines_[std::min<size_t>(peer[i], lines_.size() - 1)], 1);
   });
 }
 
