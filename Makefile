@@ -4,13 +4,20 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test build lab bench format lint asan tsan fuzz deps deps-lint clean
+.PHONY: demo chaos test build lab bench format lint asan tsan fuzz deps deps-lint clean
 
 demo: build
 	$(ROOT) tools/lab/statecast-lab --programs $(BUILD) demo --report $(BUILD)/demo/report.json
 
 lab: build
 	$(ROOT) tools/lab/statecast-lab --programs $(BUILD) up
+
+# Faults at random under real transfers; SEED=n plays one again.
+CHAOS_S ?= 300
+chaos: build
+	ninja -C $(BUILD) -j$(JOBS) tools/lab/link/statecast-link
+	$(ROOT) tools/lab/statecast-lab --programs $(BUILD) chaos --seconds $(CHAOS_S) $(if $(SEED),--seed $(SEED)) \
+	  --report $(BUILD)/chaos/report.json
 
 build: deps $(BUILD)/build.ninja
 	ninja -C $(BUILD) -j$(JOBS) programs

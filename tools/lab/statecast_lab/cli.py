@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
-from . import steps
+from . import chaos, steps
 from . import topology as topo
 from .programs import Lab, LabError
 from .report import Report
@@ -34,6 +35,12 @@ def add_commands(commands):
     demo.add_argument("--step", action="append", choices=list(steps.STEPS), help="only this step (may be repeated)")
     demo.add_argument("--short", action="store_true", help="shorter transfers, as the tests run it")
     demo.add_argument("--keep-logs", metavar="FOLDER", help="copy the programs' logs there before the lab is removed")
+    run = command("chaos", "faults at random under real transfers; removes its lab whatever happens", run_chaos)
+    run.add_argument("--seed", type=int, default=int(time.time()), help="of the faults (the time); the report says it")
+    run.add_argument("--seconds", type=int, default=180, help="how long new transfers and faults begin (180)")
+    run.add_argument("--fault", action="append", choices=chaos.KINDS, help="only this kind (may be repeated)")
+    run.add_argument("--report", default="build/chaos/report.json", help="where the JSON goes (build/chaos/report.json)")
+    run.add_argument("--keep-logs", metavar="FOLDER", help="copy the programs' logs there before the lab is removed")
 
 
 def guarded(run, args):
@@ -41,7 +48,8 @@ def guarded(run, args):
         print("statecast-lab needs root for network namespaces: sudo statecast-lab ...", file=sys.stderr)
         return 1
     try:
-        return run(Lab(args.name, args.programs), args) or 0
+        impaired = args.command == "chaos"
+        return run(Lab(args.name, args.programs, impaired, getattr(args, "seed", 1)), args) or 0
     except LabError as error:
         print(f"statecast-lab: {error}", file=sys.stderr)
         return 1
@@ -95,15 +103,28 @@ def exec_in_host(lab, args):
 
 
 def run_demo(lab, args):
+    def play(report):
+        for name in args.step or steps.STEPS:
+            title, body = steps.STEPS[name]
+            report.step(name, title, lambda say, body=body: body(steps.Stage(lab, say, args.short)))
+
+    return in_lab(lab, args, play)
+
+
+def run_chaos(lab, args):
+    title = f"faults at random, seed {args.seed}, {args.seconds} s"
+    return in_lab(lab, args, lambda report: report.step(
+        "chaos", title, lambda say: chaos.Chaos(lab, say, args.seed, args.seconds, args.fault or chaos.KINDS).run()))
+
+
+def in_lab(lab, args, play):
     report = Report()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))  # so that the lab is removed then, too
     try:
         report.say("bringing the lab up: client - router - p1, p2, p3 - underlay - m1, m2, m3 (behind NAT)")
         lab.up(say=lambda text: report.say(f"   {text}"))
-        for name in args.step or steps.STEPS:
-            title, body = steps.STEPS[name]
-            report.step(name, title, lambda say, body=body: body(steps.Stage(lab, say, args.short)))
+        play(report)
     finally:
         if args.keep_logs:
             os.makedirs(args.keep_logs, exist_ok=True)

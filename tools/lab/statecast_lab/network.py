@@ -17,8 +17,9 @@ def run(*words, check=True):
 
 
 class Network:
-    def __init__(self, name):
+    def __init__(self, name, impaired=False):
         self.name = name
+        self.impaired = impaired    # statecast-link carries what passes between the underlay's bridge and its hosts
 
     def ns(self, host):
         return f"{self.name}-{host}"
@@ -83,8 +84,16 @@ class Network:
         run("ip", "-n", self.ns("underlay"), "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
         self.do("underlay", "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
         run("ip", "-n", self.ns("underlay"), "link", "set", "br0", "up")
-        for host in (*topo.PROXIES, "m1", "m2", "nat"):
-            self.link("underlay", host, host, "under")
+        for host in topo.UNDERLAY_PORTS:
+            if self.impaired:
+                outer, inner = topo.link_devices(host)
+                self.link("underlay", host, "underlay", outer)
+                self.link("underlay", inner, host, "under")
+                for dev in (outer, inner):
+                    self.offload("underlay", dev, "tx", "off", "gro", "off")
+                    run("ip", "-n", self.ns("underlay"), "link", "set", dev, "up")
+            else:
+                self.link("underlay", host, host, "under")
             run("ip", "-n", self.ns("underlay"), "link", "set", host, "master", "br0", "up")
             if host in topo.PROXIES:
                 self._quiet_port(host, "under")

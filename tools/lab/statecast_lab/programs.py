@@ -28,25 +28,30 @@ def start_time(pid):
 
 
 class Lab:
-    def __init__(self, name="sc", programs=None):
+    def __init__(self, name="sc", programs=None, impaired=False, seed=1):
         self.name = name
         self.build = os.path.abspath(programs or os.path.join(ROOT, "build"))
         self.state = f"/run/statecast-lab-{name}"
-        self.net = Network(name)
+        self.net = Network(name, impaired)
+        self.seed = seed        # of the impaired links
+        self.links = None       # statecast-link, where the underlay is impaired
 
     # --- life ---
 
     def up(self, say=lambda text: None):
         if self.net.existing():
             raise LabError(f"a lab named {self.name} is up already; `statecast-lab --name {self.name} down` removes it")
-        for tool in ("proxy/statecast-proxy", "agent/statecast-agent", "ctl/statecast"):
+        tools = ["proxy/statecast-proxy", "agent/statecast-agent", "ctl/statecast"]
+        for tool in tools + (["lab/link/statecast-link"] if self.net.impaired else []):
             if not os.path.exists(self.program(tool)):
-                raise LabError(f"{self.program(tool)} is not there: `make build` makes it")
+                raise LabError(f"{self.program(tool)} is not there: `make build` makes it (`make chaos`, statecast-link)")
         try:
             shutil.rmtree(self.state, ignore_errors=True)
             os.makedirs(self.state)
             say("namespaces, links and routes")
             self.net.up()
+            if self.net.impaired:
+                self._start_links()
             say("keys and configuration")
             self._keys()
             self._certificate()
@@ -69,8 +74,33 @@ class Lab:
     def down(self):
         for name in list(self._processes()):
             self.stop(name, signal.SIGTERM)
+        self.end_links()
         self.net.down()
         shutil.rmtree(self.state, ignore_errors=True)
+
+    def _start_links(self):
+        words = [f"{host}={','.join(topo.link_devices(host))}" for host in topo.UNDERLAY_PORTS]
+        with open(self.path("links.log"), "ab") as log:
+            self.links = self.popen("underlay", self.program("lab/link/statecast-link"), "--seed", self.seed, *words,
+                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+
+    def end_links(self):
+        """Nothing passes the underlay any more. What each link and direction has done."""
+        if not self.links:
+            return []
+        told, _ = self.links.communicate()
+        self.links = None
+        return json.loads(told) if told else []
+
+    def impair(self, link, direction=None, **how):
+        """What happens to frames of this host's link from now on (statecast-link --help); nothing named: nothing."""
+        order = {"link": link, **({"direction": direction} if direction else {}), **how}
+        self.links.stdin.write(json.dumps(order) + "\n")
+        self.links.stdin.flush()
+
+    def send(self, name, how):
+        """SIGSTOP and SIGCONT, by name."""
+        self._signal(self._processes()[name], how)
 
     def start(self, name):
         if name in topo.PROXIES:
@@ -103,13 +133,14 @@ class Lab:
         deadline = time.monotonic() + patience_s
         why = "nothing answered"
         while time.monotonic() < deadline:
-            why = self._not_ready()
+            why = self.not_ready()
             if why is None:
                 return
             time.sleep(0.1)
         raise LabError(f"the lab did not get ready in {patience_s} s: {why}; logs are in {self.state}")
 
-    def _not_ready(self):
+    def not_ready(self):
+        """Why not, in words; None when all is well."""
         running = self.running()
         for proxy in topo.PROXIES:
             if proxy not in running:

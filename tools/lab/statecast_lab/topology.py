@@ -14,6 +14,8 @@ PROXIES = ("p1", "p2", "p3")
 MEMBERS = ("m1", "m2", "m3")
 HOSTS = ("client", "router", *PROXIES, "underlay", *MEMBERS, "nat")
 
+UNDERLAY_PORTS = (*PROXIES, "m1", "m2", "nat")  # of its bridge
+
 CLIENT_V4, CLIENT_V6 = "198.51.100.2", "2001:db8:1::2"
 CATCHMENT_V4, CATCHMENT_V6 = "203.0.113.0/24", "2001:db8:10::/64"
 ENVELOPE_PORT = 6081
@@ -27,6 +29,11 @@ def wan(proxy):
     """The link between the router and a proxy: (router v4, proxy v4, router v6, proxy v6), without lengths."""
     n = number(proxy)
     return f"10.1.{n}.1", f"10.1.{n}.2", f"fd00:1:{n}::1", f"fd00:1:{n}::2"
+
+
+def link_devices(host):
+    """Where the underlay is impaired, the devices between which statecast-link carries this host's frames."""
+    return f"{host}-a", f"{host}-b"
 
 
 def underlay_address(host):
