@@ -532,7 +532,11 @@ void ProxyControl::collect_metrics(Instant now) {
   for (size_t i = 0; i < s.peers.size(); ++i) {
     (s.layout->peers[i].is_member() ? reachable : heard) += s.peers[i].reachable ? 1 : 0;
   }
-  gauge("directory.in_sync", "1 while this replica is in sync.", node.in_sync);
+  gauge("directory.in_sync", "1 while this replica is in sync in all of its slots.", node.in_sync);
+  gauge("directory.view_revision", "Revision of the view that this node is in.", node.view.revision);
+  gauge("directory.slots", "Slots of which this node is a replica.", static_cast<double>(node.slots));
+  gauge("directory.slots_out_of_sync", "Of these, slots that it has yet to be handed.",
+        static_cast<double>(node.slots_out_of_sync));
   gauge("directory.degraded", "1 while fewer than W replicas are reachable.", node.degraded);
   gauge("directory.partitioned", "1 while no other proxy is heard.", partitioned_);
   gauge("directory.records", "Mappings held or placed.", static_cast<double>(node.records));

@@ -14,7 +14,8 @@ namespace {
 
 // Largest message: an Insert or Entry with its packet and the fields around it.
 constexpr size_t kEncodedMax = kMessagePacketMax + 256;
-static_assert(kMessageHeaderSize + 4 + 8 + 8 + 1 + 2 + kSyncRecordsMax * kRecordSize <= kMessageSizeMax);
+static_assert(kMessageHeaderSize + 4 + 8 + 8 + 2 + 2 + 1 + 1 + kSyncRecordsMax * (kRecordSize + 1) <= kMessageSizeMax);
+static_assert(kMessageHeaderSize + 4 + 8 + 8 + 2 + 2 + 1 + 1 + 2 * kSlotRangesMax * 4 <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 4 + 4 + 8 + 8 + 2 + kHeartbeatMembersMax * 3 <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 3 + 1 + kRefreshEntriesMax * 17 <= kMessageSizeMax);
 // An answer is at most 128 bytes larger than what caused it; the smallest insert has 59 bytes after the header.
@@ -224,6 +225,16 @@ void record(auto& io, Of<Record> auto& r) {
 }
 constexpr auto kRecord = [](auto& io, auto& r) { record(io, r); };
 
+// In order, and apart.
+void slots(auto& io, auto& ranges) {
+  io.list16(ranges, kSlotRangesMax, [](auto& in, auto& r) {
+    in.u16(r.first);
+    in.u16(r.last);
+    in.check(r.first <= r.last);
+  });
+  for (size_t i = 1; i < ranges.size(); ++i) io.check(ranges[i - 1].last < ranges[i].first);
+}
+
 void who(auto& io, auto& m) {  // a session by ID, or (operator) by key and group
   io.optional(m.id, [](auto& in, auto& id) { in.session_id(id); });
   if (m.id) return;
@@ -353,7 +364,6 @@ void walk(auto& io, Of<ChangeAck> auto& m) {
   io.u64(m.number);
   io.u32(m.boot);
   io.u32(m.to_boot);
-  io.flag(m.in_sync);
   io.u64(m.listed);
 }
 void walk(auto& io, Of<HoldersSilent> auto& m) {
@@ -373,21 +383,34 @@ void walk(auto& io, Of<Permit> auto& m) {
   io.u32(m.to_boot);
   io.u64(m.number);
   io.flag(m.granted);
-  io.flag(m.out_of_sync);
+  io.flag(m.in_sync);
   io.flag(m.you_are_out_of_sync);
+  io.u16(m.covers.first);
+  io.u16(m.covers.last);
+  io.check(m.covers.first <= m.covers.last);
+  slots(io, m.out_of_sync);
 }
 
 void walk(auto& io, Of<SyncRequest> auto& m) {
   io.u64(m.cursor);
   io.u32(m.boot);
+  slots(io, m.slots);
 }
 
 void walk(auto& io, Of<SyncChunk> auto& m) {
   io.u32(m.boot);
   io.u64(m.cursor);
   io.u64(m.next);
-  io.flag(m.in_sync);
+  slots(io, m.out_of_sync);
+  slots(io, m.lacking);
   io.list8(m.records, kSyncRecordsMax, kRecord);
+  io.list8(m.placed, kSyncRecordsMax, [](auto& in, auto& p) {
+    record(in, p.record);
+    in.flag(p.born_new);
+    in.check(!is_tombstone(p.record.state));
+  });
+  io.check(m.records.size() + m.placed.size() <= (m.cursor < kSyncRecordsCursor ? 0 : kSyncRecordsMax));
+  io.check(m.cursor < kSyncRecordsCursor || (m.out_of_sync.empty() && m.lacking.empty()));
 }
 
 // --- to holders and owners ---

@@ -63,8 +63,15 @@ inline constexpr size_t kMessagePacketMax = 1500;  // `packet` of Insert and Ent
 inline constexpr size_t kMessageHeaderSize = 20;
 inline constexpr size_t kRecordSize = 59;
 inline constexpr size_t kHeartbeatMembersMax = 400;  // more members heard: more heartbeats
-inline constexpr size_t kSyncRecordsMax = 23;        // of one SyncChunk
+inline constexpr size_t kSyncRecordsMax = 22;        // of one SyncChunk, held and placed
+inline constexpr size_t kSlotRangesMax = 150;        // of one message
 inline constexpr size_t kRefreshEntriesMax = 60;     // of one Refresh; its answer lists at most as many
+
+// Slots first..last, both included.
+struct SlotRange {
+  uint16_t first = 0, last = 0;
+  bool operator==(const SlotRange&) const = default;
+};
 
 struct MessageHeader {
   uint32_t request = 0;  // chosen by the origin, echoed in answers
@@ -214,7 +221,6 @@ struct ChangeAck {
   uint64_t number = 0;
   uint32_t boot = 0;     // of the receiver, who keeps the list
   uint32_t to_boot = 0;  // of the sender
-  bool in_sync = true;   // the sender is: its copy counts
   uint64_t listed = 0;   // last number in the sender's own list for the receiver; what stands above an acknowledged
                          // change is in there, so its copy counts once that is applied
 };
@@ -231,24 +237,39 @@ struct Heartbeat {
   uint64_t listed = 0;                  // as in ChangeAck
   std::vector<MemberId> members_heard;  // within the dead-man time
 };
-struct Permit {                      // answer to a heartbeat, same request number
-  uint32_t boot = 0;                 // the sender's
-  uint32_t to_boot = 0;              // the receiver's, as its heartbeat said
-  uint64_t number = 0;               // last in my list for you
-  bool granted = true;               // false: none; out_of_sync says why
-  bool out_of_sync = false;          // I am out of sync
-  bool you_are_out_of_sync = false;  // you left a change unacknowledged too long
+// Answer to a heartbeat, same request number. It is for the slots that both replicate in the view of its header, but
+// those in which the sender is out of sync.
+struct Permit {
+  uint32_t boot = 0;                   // the sender's
+  uint32_t to_boot = 0;                // the receiver's, as its heartbeat said
+  uint64_t number = 0;                 // last in my list for you
+  bool granted = true;                 // false: none
+  bool in_sync = true;                 // in all of my slots, shared with you or not
+  bool you_are_out_of_sync = false;    // you left a change unacknowledged too long
+  SlotRange covers{0, 65'535};         // for slots of these only; for the others there is another
+  std::vector<SlotRange> out_of_sync;  // my copies and answers do not count there; of shared slots, the rest is filler
 };
+// "Send me what you hold of these slots." Asked of the other replicas in the sender's view, and of those in the view
+// before; whoever answers is in the sender's view, and so has sealed what was before it.
 struct SyncRequest {
-  uint64_t cursor = 0;
-  uint32_t boot = 0;  // the asker's
+  uint64_t cursor = 0;  // a slot: which of them are you in sync for, from there on? Then the `next` of each answer
+  uint32_t boot = 0;    // the asker's
+  std::vector<SlotRange> slots;
 };
+inline constexpr uint64_t kSyncRecordsCursor = 65'536;  // from here on a cursor stands for records
 struct SyncChunk {
-  uint32_t boot = 0;            // the answerer's: when it changes, the asker starts over
-  uint64_t cursor = 0;          // of the request
-  uint64_t next = 0;            // ask with this; 0: that was all
-  bool in_sync = false;         // the sender is in sync itself
-  std::vector<Record> records;  // held ones, of slots that both replicate
+  struct Placed {
+    Record record;
+    bool born_new = false;
+    bool operator==(const Placed&) const = default;
+  };
+  uint32_t boot = 0;                   // the answerer's: when it changes, the asker starts over
+  uint64_t cursor = 0;                 // of the request
+  uint64_t next = 0;                   // ask with this; 0: that was all
+  std::vector<SlotRange> out_of_sync;  // at a slot: where the sender's word does not count, of cursor..next-1
+  std::vector<SlotRange> lacking;      // the same, of the view before
+  std::vector<Record> records;         // held
+  std::vector<Placed> placed;          // placed only: perhaps held elsewhere
 };
 
 // --- to holders and owners ---

@@ -19,6 +19,13 @@ void Node::on_message(NodeId from, Bytes message, Instant now) {
   state_->enter(now);
   state_->on_message(from, message, now);
 }
+void Node::set_view(View next, Instant now) {
+  state_->enter(now);
+  state_->set_view(std::move(next), now);
+}
+bool Node::in_sync(Slot slot) const {
+  return state_->in_sync(slot);
+}
 void Node::on_member_heard(MemberId member, Instant now) {
   state_->enter(now);
   state_->members_heard[member] = now;
@@ -52,7 +59,12 @@ bool Node::is_held(const SessionKey& key) const {
 NodeStatus Node::status(Instant now) const {
   const State& s = *state_;
   NodeStatus out;
-  out.in_sync = s.in_sync;
+  out.view = s.options.view.id();
+  out.in_view = s.options.view.contains(s.options.self);
+  out.slots = s.slots.size();
+  out.slots_out_of_sync = s.unsynced.size();
+  out.in_sync = s.unsynced.empty();
+  out.handed_over = true;
   for (const auto& set : s.replica_sets) {
     unsigned reachable = 1;
     for (ProxyId p : set) reachable += s.peer(p)->heard(now);
@@ -62,7 +74,9 @@ NodeStatus Node::status(Instant now) const {
   out.records = s.store.size() - out.tombstones;
   out.placed = s.placed.size();
   for (const auto& [id, p] : s.peers) {
-    out.peers.push_back({id, p.heard(now), p.permits(now), p.out_of_sync || p.says_out_of_sync, p.rtt(), p.pending()});
+    if (!s.options.view.contains(id)) continue;
+    if (p.heard(now) && !p.in_sync) out.handed_over = false;
+    out.peers.push_back({id, p.heard(now), p.permits_any(now), p.out_of_sync || !p.in_sync, p.rtt(), p.pending()});
   }
   return out;
 }
@@ -96,16 +110,9 @@ Node::State::State(NodeOptions o, Instant now)
   boot = static_cast<uint32_t>(rng()) | 1;
   last_id = static_cast<uint32_t>(rng());  // an acknowledgement of the boot before meets no request of this one
   for (const DirectoryGroup& g : options.groups) groups.emplace(g.id, g);
-  for (const ViewNode& n : options.view.nodes()) {
-    if (n.id != options.self) peers.emplace(n.id, n.id);
-  }
-  for (unsigned slot = 0; slot < 65'536; ++slot) {
-    Slot s{static_cast<uint16_t>(slot)};
-    if (options.view.is_replica(options.self, s)) replica_sets.insert(others(s));
-  }
-  for (const auto& set : replica_sets) sharers.insert(set.begin(), set.end());
+  start_view(now);
   start_timers(now);
-  start_sync(now);
+  start_walks(now);
 }
 
 void Node::State::on_message(NodeId from, Bytes bytes, Instant now) {
@@ -146,8 +153,12 @@ void Node::State::on_message(NodeId from, Bytes bytes, Instant now) {
     return;
   }
   if (h.view != options.view.id()) {
-    ++count.message_view_mismatch;
+    ++(h.view.revision == options.view.id().revision ? count.message_view_conflict : count.message_view_mismatch);
     return;
+  }
+  if (!p->met) {  // it has just gone on to this view, or come up: it has no permits yet, and this node none of it
+    p->met = true;
+    beat(*p, {}, now);
   }
   ProxyId id = p->id;
   if (auto* m = std::get_if<Place>(&message->body)) return on_place(h, id, *m, now);
@@ -160,7 +171,7 @@ void Node::State::on_message(NodeId from, Bytes bytes, Instant now) {
   if (auto* m = std::get_if<Heartbeat>(&message->body)) return on_heartbeat(h, *p, *m, now);
   if (auto* m = std::get_if<Permit>(&message->body)) return on_permit(h, *p, *m, now);
   if (auto* m = std::get_if<SyncRequest>(&message->body)) return on_sync_request(h, *p, *m, now);
-  if (auto* m = std::get_if<SyncChunk>(&message->body)) return on_sync_chunk(*p, *m, now);
+  if (auto* m = std::get_if<SyncChunk>(&message->body)) return on_sync_chunk(h, *p, *m, now);
   ++count.message_malformed;
 }
 
@@ -191,12 +202,12 @@ const DirectoryGroup* Node::State::group_for(NodeId origin, GroupId id) const {
 bool Node::State::belongs_here(const MessageHeader& h, NodeId from, const MessageBody& body, Slot slot, Instant now) {
   bool replica = options.view.is_replica(options.self, slot);
   bool insert = std::holds_alternative<Insert>(body);
-  if (replica && in_sync) return true;
+  if (replica && in_sync(slot)) return true;
   if (h.hops == 0) {
     for (bool unsynced_too : {false, true}) {
       for (ProxyId id : options.view.replicas(slot)) {
         Peer* p = peer(id);
-        if (!p || !p->heard(now) || (!unsynced_too && p->says_out_of_sync)) continue;
+        if (!p || !p->heard(now) || (!unsynced_too && p->out_of_sync_in(slot))) continue;
         if (unsynced_too && replica) continue;
         ++count.request_relayed;
         send(NodeId::proxy(id), h.request, h.origin, body, 1);
@@ -269,8 +280,8 @@ void Node::State::on_query(const MessageHeader& h, NodeId from, const Query& m, 
     send(from, h.request, h.origin, a);
   };
   const DirectoryGroup* group = group_of(m.group);
-  bool here = group && h.view == options.view.id() && options.view.is_replica(options.self, m.key.slot());
-  if (!here || !in_sync) return answer(QueryAnswer::Status::ask_another, count.query_ask_another);
+  // Whatever view the asker has: it can tell by the answer's whether this is a replica that it counts.
+  if (!group || !in_sync(m.key.slot())) return answer(QueryAnswer::Status::ask_another, count.query_ask_another);
 
   StoredRecord* s = store.find(m.key, now);
   if (!s) {
@@ -345,16 +356,16 @@ void Node::State::set_bucket(StoredRecord& s, bool fresh) {
 }
 
 bool Node::State::may_grant(Slot slot, const DirectoryGroup& group, Instant now) const {
-  return (in_sync && group.partition_available) || knows_owners(slot, now);
+  return (in_sync(slot) && group.partition_available) || knows_owners(slot, now);
 }
 
 // With these permits this replica has applied every removal, revocation and change of owner that was acknowledged.
 bool Node::State::knows_owners(Slot slot, Instant now) const {
-  if (!in_sync) return false;
+  if (!in_sync(slot)) return false;
   unsigned r = options.view.replica_count(), w = options.view.write_count();
   if (r == 1) return true;
   unsigned permits = 0;
-  for (ProxyId id : others(slot)) permits += peer(id)->permits(now);
+  for (ProxyId id : others(slot)) permits += this->permits(*peer(id), slot, now);
   return permits >= std::max(r - w, 1u);
 }
 
@@ -378,7 +389,7 @@ void Node::State::on_refresh(const MessageHeader& h, const Refresh& m, Instant n
   for (const Refresh::Entry& e : m.entries) {
     StoredRecord* s = store.find_handle(h.origin, m.incarnation, e.handle, now);
     if (!s) {
-      if (in_sync) answer.unknown.push_back(e.handle);  // else what is missing here may still come
+      if (unsynced.empty()) answer.unknown.push_back(e.handle);  // else what is missing here may still come
     } else if (s->record.state == RecordState::revoked) {
       answer.revoked.push_back(e.handle);
     } else if (s->record.state == RecordState::removed) {
@@ -387,11 +398,13 @@ void Node::State::on_refresh(const MessageHeader& h, const Refresh& m, Instant n
       if (e.counter > s->record.bucket_counter) {
         s->record.bucket_counter = e.counter;
         s->record.bucket_bytes = e.bucket_bytes;
-        set_bucket(*s, in_sync);
+        set_bucket(*s, fresh_in(s->record.key.slot(), now, kRefreshLate));
       }
       if (s->record.state == RecordState::established) {
         store.set_expires(*s, std::max(s->expires, now + kEstablishedLife));
       }
+      // Inserted anew, it comes to those who have the slot now, and the owner learns who they are.
+      if (has_moved(s->record.key.slot(), now)) answer.unknown.push_back(e.handle);
     }
   }
   send(h.origin, h.request, h.origin, answer);

@@ -6,6 +6,7 @@
 //   node.on_message(from, bytes, now);
 //   for (DirectoryOutput o; node.next_output(o);) send(o);      // o.to may be the node's own proxy: loop it back
 //   wake_at(node.next_deadline());
+//   node.set_view(next, now);                                   // revision + 1: the slots that move are handed over
 //
 // It answers Query, Insert, Remove, Revoke, Unrevoke, Refresh (from members, the operator, or relayed), and exchanges
 // Place..SyncChunk with the other replicas. docs/directory.md is its prose twin; timers are set in node_timers.cc only.
@@ -48,8 +49,12 @@ struct NodeOptions {
 };
 
 struct NodeStatus {
-  bool in_sync = false;
-  bool degraded = false;  // fewer than W replicas reachable
+  bool in_sync = false;  // in all of its slots
+  size_t slots = 0, slots_out_of_sync = 0;
+  ViewId view;
+  bool in_view = false;      // this node is
+  bool handed_over = false;  // every other node of the view that is heard is in sync in all of its slots
+  bool degraded = false;     // fewer than W replicas reachable
   size_t records = 0, tombstones = 0, placed = 0;
   struct Peer {
     ProxyId id;
@@ -65,6 +70,9 @@ class Node {
   Node(NodeOptions options, Instant now);
   ~Node();
 
+  // The next view; takes effect at once. An older one is refused. Revisions follow each other: a node that skips one
+  // starts over in all of its slots, as after a restart. A node may be in no view: before it joins, or after it left.
+  void set_view(View next, Instant now);
   // A message of a verified envelope from `from`, or of this proxy itself (its querier, the operator's socket).
   void on_message(NodeId from, Bytes message, Instant now);
   // This proxy has just heard the member (any verified envelope).
@@ -77,6 +85,7 @@ class Node {
   std::optional<Record> find(const SessionKey& key, Instant now) const;  // placed or held
   bool is_held(const SessionKey& key) const;
   NodeStatus status(Instant now) const;
+  bool in_sync(Slot slot) const;      // this node is a replica of it, and in sync there
   size_t holders(Instant now) const;  // leases and DROPs granted; looks at every record: only where somebody asks
   struct Counter {
     const char* name;

@@ -51,7 +51,7 @@ void Node::State::begin_request(Request req, Instant expires, bool lifted, Insta
   r.record = s->record;
   // The tombstone stood here already, from another coordinator: the others confirm it anew.
   if (!applied) list_change(s->record, s->expires, lifted, {}, now);
-  (in_sync ? r.have : r.have_unsynced).insert(options.self);
+  (in_sync(key.slot()) ? r.have : r.have_unsynced).insert(options.self);
   after_request_step(r, now);
   check_request(r, now);
 }
@@ -84,21 +84,21 @@ void Node::State::on_superseded(const Record& by, Instant now) {
     r.have_unsynced.clear();
     r.silent.clear();
     r.time_stands_in = Instant::max();
-    (in_sync ? r.have : r.have_unsynced).insert(options.self);
+    (in_sync(by.key.slot()) ? r.have : r.have_unsynced).insert(options.self);
     Record record = r.record;
-    apply_held(record, r.expires, in_sync, {}, now);
+    apply_held(record, r.expires, fresh_in(by.key.slot(), now), {}, now);
   }
 }
 
 // A copy of this very tombstone: a request that began again above something else needs new ones.
-void Node::State::on_copy(ProxyId from, const Record& record, bool synced, Instant now) {
+void Node::State::on_copy(ProxyId from, const Record& record, bool counts, Instant now) {
   auto [first, last] = requests_of.equal_range(record.key);
   std::vector<uint32_t> ids;
   for (auto it = first; it != last; ++it) ids.push_back(it->second);
   for (uint32_t id : ids) {
     auto it = requests.find(id);
     if (it == requests.end() || it->second.done || it->second.record.version != record.version) continue;
-    (synced ? it->second.have : it->second.have_unsynced).insert(from);
+    (counts ? it->second.have : it->second.have_unsynced).insert(from);
     check_request(it->second, now);
   }
 }
@@ -110,7 +110,7 @@ void Node::State::check_request(Request& r, Instant now) {
   unsigned w = options.view.write_count(), replicas = options.view.replica_count();
   // From here on no replica without the tombstone gets the permits that it needs, so that time ends what it granted. Of
   // two replicas each needs the other's permit: there the first copy does.
-  bool shut_out = r.have.size() >= w || (replicas == 2 && !r.have.empty());
+  bool shut_out = r.time_stands_in != Instant::max() || r.have.size() >= w || (replicas == 2 && !r.have.empty());
   if (shut_out && r.time_stands_in == Instant::max()) {
     Duration life = kPermitLife + group.lease_cap;
     r.time_stands_in = now + life + safety_margin(life);
@@ -126,6 +126,7 @@ void Node::State::check_request(Request& r, Instant now) {
   }
   if (r.kind != Request::Kind::revoke || !shut_out || !quiet(r.record.key, now)) return;
   bool time = now >= r.time_stands_in && !group.partition_available;
+  if (!options.view.is_replica(options.self, slot) && !time) return;  // it does not hear of the others' any more
   // Another revocation's silence, or a lift that has yet to come from there, is none of this one.
   for (ProxyId id : others(slot)) {
     bool has = r.have.contains(id) || r.have_unsynced.contains(id);
@@ -158,6 +159,7 @@ void Node::State::forget_outcomes(Instant now) {
 
 // Asked again until they answer: a lost question or answer costs only time.
 void Node::State::ask_silent(Request& r, Instant now) {
+  if (!options.view.is_replica(options.self, r.record.key.slot())) return after_request_step(r, now);
   for (ProxyId id : others(r.record.key.slot())) {
     if (!r.silent.contains(id)) send(id, 0, Held{r.record.key, r.record.version, r.record.owner, std::nullopt});
   }
@@ -233,7 +235,7 @@ void Node::State::push_change(StoredRecord& s, const std::optional<Record>& befo
   // Where members admit, any proxy may have a lease of which no replica knows. In time's place stands what a proxy may
   // still let in that has not heard of this: one more admission, and its lease. (What comes by synchronisation has been
   // told to all by those that had it first.)
-  bool told_to_all = group.admits && r.state == RecordState::revoked && in_sync;
+  bool told_to_all = group.admits && r.state == RecordState::revoked && in_sync(r.key.slot());
   if (told_to_all) {
     for (const ViewNode& n : options.view.nodes()) {
       auto known = std::find_if(holders.begin(), holders.end(), [&](const Holder& o) { return o.proxy == n.id; });
@@ -303,14 +305,16 @@ void Node::State::drop_push(uint32_t id, Instant now) {
   try_silent(key, now);
 }
 
-// Nothing that this replica granted of the session is in use any more. One that has restarted does not know all that it
-// had granted: that ends by time.
+// Nothing that was granted of the session in this replica's place is in use any more. One that has restarted, or has
+// taken the slot over, does not know all of it: that ends by time.
 bool Node::State::quiet(const SessionKey& key, Instant now) const {
   if (pushes_of.contains(key)) return false;
   Duration cap{};
   for (const auto& [id, g] : groups) cap = std::max(cap, g.lease_cap);
   Duration life = kPermitLife + cap;
-  return now - started >= life + safety_margin(life);
+  auto it = moved.find(key.slot().value);
+  bool taken_over = it != moved.end() && it->second.taken_over;
+  return now - (taken_over ? std::max(started, it->second.at) : started) >= life + safety_margin(life);
 }
 
 void Node::State::try_silent(const SessionKey& key, Instant now) {

@@ -43,46 +43,75 @@ void Node::State::send_heartbeats(Instant now) {
     if (const ListedChange* c = p.change(p.first_number()); c && now - c->listed >= kUnacknowledgedMax) {
       declare_out_of_sync(p);
     }
-    uint32_t request = next_id();
-    p.on_asked(request, now);
-    send(
-        id, request,
-        Heartbeat{
-            .boot = boot, .to_boot = p.boot, .applied = p.applied, .listed = p.last_number(), .members_heard = listed});
+    beat(p, listed, now);
   }
-  if (!in_sync) check_sync(now);
+  if (!unsynced.empty()) check_sync(now);
+  forget_views(now);
   after_heartbeats(now);
+}
+
+void Node::State::beat_peers(Instant now) {
+  for (auto& [id, p] : peers) beat(p, {}, now);
+}
+
+void Node::State::beat(Peer& p, const std::vector<MemberId>& listed, Instant now) {
+  uint32_t request = next_id();
+  p.on_asked(request, now);
+  send(p.id, request,
+       Heartbeat{
+           .boot = boot, .to_boot = p.boot, .applied = p.applied, .listed = p.last_number(), .members_heard = listed});
+}
+
+// A permit is for the slots of its own view, and good in the next one where a slot has not moved.
+bool Node::State::permits(const Peer& p, Slot slot, Instant now) const {
+  if (p.permits(slot, now)) return true;
+  return p.permitted_before(slot, now) && !formers.empty() && formers.back().view.same_placement(options.view, slot);
 }
 
 void Node::State::on_heartbeat(const MessageHeader& h, Peer& p, const Heartbeat& m, Instant now) {
   learn_boot(p, m.boot, now);
   if (m.boot != p.boot) return;
   p.on_members(m.members_heard, now);
-  if (m.to_boot == boot) acknowledge(p, m.applied, m.listed, !p.says_out_of_sync, now);
-  send(p.id, h.request,
-       Permit{.boot = boot,
-              .to_boot = m.boot,
-              .number = p.last_number(),
-              .granted = in_sync && !p.out_of_sync,
-              .out_of_sync = !in_sync,
-              .you_are_out_of_sync = p.out_of_sync});
+  if (m.to_boot == boot) acknowledge(p, m.applied, m.listed, now);
+  Permit permit{.boot = boot,
+                .to_boot = m.boot,
+                .number = p.last_number(),
+                .granted = !p.out_of_sync && (synced.any() || slots.empty()),
+                .in_sync = unsynced.empty(),
+                .you_are_out_of_sync = p.out_of_sync,
+                .out_of_sync = {}};
+  if (synced.none()) {
+    permit.out_of_sync = {kAllSlots};
+  } else if (!unsynced.empty()) {
+    std::vector<uint16_t> shared;
+    for (uint16_t slot : slots) {
+      if (options.view.is_replica(p.id, Slot{slot})) shared.push_back(slot);
+    }
+    auto ranges = slot_ranges(shared, [&](uint16_t slot) { return !synced.test(slot); });
+    for (unsigned first = 0; first < kSlots; first = permit.covers.last + 1u) {
+      permit.covers.first = static_cast<uint16_t>(first);
+      std::tie(permit.out_of_sync, permit.covers.last) = ranges_from(ranges, permit.covers.first);
+      send(p.id, h.request, permit);
+    }
+    return;
+  }
+  send(p.id, h.request, permit);
 }
 
 void Node::State::on_permit(const MessageHeader& h, Peer& p, const Permit& m, Instant now) {
   if (m.to_boot != boot) return;
   learn_boot(p, m.boot, now);
   if (m.boot != p.boot) return;
-  p.says_out_of_sync = m.out_of_sync;
-  p.on_permit(h.request, m.number, m.granted, now);
+  p.on_permit(h.request, m, now);
   if (m.you_are_out_of_sync) {
-    if (in_sync) ++count.sync_lost;
+    if (synced.any()) ++count.sync_lost;
     return fall_out_of_sync(now);
   }
-  if (m.out_of_sync) return;
   // A copy that it took while out of sync counts from now on.
   std::vector<Record> records;
   for (const auto& [id, r] : requests) {
-    if (!r.done && r.have_unsynced.contains(p.id)) records.push_back(r.record);
+    if (!r.done && r.have_unsynced.contains(p.id) && !p.out_of_sync_in(r.record.key.slot()))
+      records.push_back(r.record);
   }
   for (const Record& r : records) on_copy(p.id, r, true, now);
 }
@@ -102,9 +131,9 @@ void Node::State::learn_boot(Peer& p, uint32_t b, Instant now) {
     }
   }
   send_changes(p, false, now);
-  if (!in_sync && sharers.contains(p.id)) {
-    sync[p.id] = {};
-    ask_sync(p, now);
+  if (auto it = walks.find(p.id); it != walks.end()) {
+    it->second = {};
+    ask_walk(p, now);
   }
 }
 
@@ -157,19 +186,18 @@ void Node::State::on_change(Peer& p, const Change& m, Instant now) {
     p.early.erase(p.early.begin());
     if (group_of(c.record.group) && options.view.is_replica(options.self, c.record.key.slot())) {
       ++count.change_applied;
-      bool taken = apply_held(c.record, c.expires, in_sync, p.id, now, c.lifted);
+      bool taken = apply_held(c.record, c.expires, fresh_in(c.record.key.slot(), now), p.id, now, c.lifted);
       object(p, c.record, taken, now);
     }
     p.on_applied(p.applied + 1);
   }
   count_copies(p, now);
-  send(p.id, 0,
-       ChangeAck{.number = p.applied, .boot = m.boot, .to_boot = boot, .in_sync = in_sync, .listed = p.last_number()});
+  send(p.id, 0, ChangeAck{.number = p.applied, .boot = m.boot, .to_boot = boot, .listed = p.last_number()});
 }
 
 void Node::State::on_change_ack(Peer& p, const ChangeAck& m, Instant now) {
   if (m.boot != boot || m.to_boot != p.boot) return;
-  acknowledge(p, m.number, m.listed, m.in_sync, now);
+  acknowledge(p, m.number, m.listed, now);
 }
 
 // Terms start anew where a record has been forgotten. But a change of it may still be on its way to a replica that was
@@ -200,14 +228,14 @@ void Node::State::object(Peer& p, const Record& revocation, bool taken, Instant 
     if (const ListedChange* c = above(peers.at(id))) return tell(*c);
 }
 
-void Node::State::acknowledge(Peer& p, uint64_t number, uint64_t listed, bool peer_in_sync, Instant now) {
+void Node::State::acknowledge(Peer& p, uint64_t number, uint64_t listed, Instant now) {
   std::vector<ListedChange> taken = p.take_acknowledged(number);
   if (taken.empty()) return;
   p.send_at = Instant::max();
   p.tries = 0;
   send_changes(p, false, now);
   for (const ListedChange& c : taken) {
-    if (requests_of.contains(c.record.key)) p.acknowledged.push_back({listed, c.record, peer_in_sync});
+    if (requests_of.contains(c.record.key)) p.acknowledged.push_back({listed, c.record});
   }
   count_copies(p, now);
 }
@@ -216,7 +244,7 @@ void Node::State::count_copies(Peer& p, Instant now) {
   while (!p.acknowledged.empty() && p.acknowledged.front().listed <= p.applied) {
     Peer::Acknowledged a = std::move(p.acknowledged.front());
     p.acknowledged.pop_front();
-    on_copy(p.id, a.record, a.in_sync, now);
+    on_copy(p.id, a.record, !p.out_of_sync_in(a.record.key.slot()), now);
   }
 }
 

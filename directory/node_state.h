@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The inside of a Node, shared by the node*.cc files and by nothing else. node.cc reads in the order of a session's
 // life; node_writes.cc is about placed and held, node_changes.cc about tombstones and who must hear of them,
-// node_peers.cc about permits and change lists, node_sync.cc about falling out of sync and back; node_timers.cc has
-// every timer.
+// node_peers.cc about permits and change lists, node_view.cc about going from one view to the next, node_sync.cc about
+// falling out of sync and back; node_timers.cc has every timer.
 // Threads, ownership: as Node.
 #pragma once
 
+#include <bitset>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <queue>
@@ -36,6 +38,12 @@ inline constexpr Duration kSilentAskerLife = 10s;  // asked at least every 800 m
 inline constexpr size_t kWithdrawnMax = 65'536;
 inline constexpr size_t kWaitersMax = 8;          // copies and renewals of one insert under way
 inline constexpr size_t kMembersListedMax = 300;  // of one heartbeat; more take turns
+inline constexpr Duration kRetiredLife = 120s;    // what was of a slot that this node has left, since anybody asked
+inline constexpr size_t kRetiredPlaces = 16'384;  // looked at per heartbeat when it ends
+inline constexpr Duration kMovedMemory = kMappingLifeMax;
+inline constexpr Duration kRefreshLate = kLongestRetry + kPermitLife;
+inline constexpr Duration kTellOwners = 35s;  // two refresh periods and some: each owner asks in that time
+inline constexpr size_t kFormersMax = 16;     // views
 inline constexpr uint64_t kGrantMin = 64 * 1024;
 
 #define SC_NODE_COUNTERS(X)                                                                                            \
@@ -67,7 +75,14 @@ inline constexpr uint64_t kGrantMin = 64 * 1024;
   X(message_malformed, "directory.message.malformed.messages",                                                         \
     "messages that did not decode, or not from that sender")                                                           \
   X(message_view_mismatch, "directory.message.view_mismatch.messages",                                                 \
-    "messages of proxies with another view: an alarm when the revision is the same")                                   \
+    "messages of proxies with another view: some while a view changes, else one of them has missed it")                \
+  X(message_view_conflict, "directory.message.view_conflict.messages",                                                 \
+    "messages of proxies with another view of the same revision: an alarm")                                            \
+  X(view_changes, "directory.view.changes.events", "views that this node went on to")                                  \
+  X(view_refused, "directory.view.refused.events", "views refused because this node had a newer one")                  \
+  X(view_gaps, "directory.view.gaps.events", "views that did not follow the one before: all slots were synced anew")   \
+  X(view_slots, "directory.view.moved.slots", "slots of this node whose replicas a view has changed")                  \
+  X(sync_records, "directory.sync.received.records", "records that other replicas sent to bring this one into sync")   \
   X(change_listed, "directory.change.listed.changes", "changes listed for other replicas")                             \
   X(change_applied, "directory.change.applied.changes", "changes applied from other replicas")                         \
   X(peer_out_of_sync, "directory.peer.out_of_sync.events",                                                             \
@@ -91,9 +106,10 @@ struct Placed {
   Record record;
   Instant expires;
   bool born_new = false;
-  bool fresh = false;  // placed while in sync: its bucket's share is this replica's to grant
-  unsigned tries = 0;  // at completing it
-  Instant due{};       // for the next one
+  bool fresh = false;      // placed while in sync: its bucket's share is this replica's to grant
+  bool from_walk = false;  // in the view before
+  unsigned tries = 0;      // at completing it
+  Instant due{};           // for the next one
 };
 
 // Whom an insert's outcome goes to.
@@ -151,6 +167,14 @@ struct Push {
 };
 
 enum class Timer : uint8_t { heartbeat, changes, write, placed, push, request, sync };
+
+// The chosen ones of `slots` as ranges; what lies between two of `slots` may be covered.
+using Chosen = std::function<bool(uint16_t)>;
+std::vector<SlotRange> slot_ranges(const std::vector<uint16_t>& slots, const Chosen& chosen);
+// As many as a message takes; the nearest are joined, so that slots are covered that were not chosen.
+std::vector<SlotRange> joined_ranges(std::vector<SlotRange> ranges);
+// Of all slots from `first` on, as far as a message's number of ranges goes: the ranges, and the last slot so judged.
+std::pair<std::vector<SlotRange>, uint16_t> ranges_from(const std::vector<SlotRange>& ranges, uint16_t first);
 
 struct Node::State {
   State(NodeOptions options, Instant now);
@@ -221,7 +245,7 @@ struct Node::State {
   void answer_request(const MessageHeader& h, NodeId from, RequestAnswer::Status status);
   void deny(const MessageHeader& h, NodeId from, Slot slot, Instant now);
   void on_superseded(const Record& by, Instant now);
-  void on_copy(ProxyId peer, const Record& record, bool in_sync, Instant now);
+  void on_copy(ProxyId from, const Record& record, bool counts, Instant now);
   void on_holders_silent(ProxyId from, const HoldersSilent& m, Instant now);
   void push_change(StoredRecord& s, const std::optional<Record>& before, Instant now);
   void push(Push p, Instant now);
@@ -234,11 +258,14 @@ struct Node::State {
 
   // --- node_peers.cc: heartbeats, permits, change lists ---
   void send_heartbeats(Instant now);
+  void beat_peers(Instant now);
+  void beat(Peer& p, const std::vector<MemberId>& listed, Instant now);
+  bool permits(const Peer& p, Slot slot, Instant now) const;
   void on_heartbeat(const MessageHeader& h, Peer& p, const Heartbeat& m, Instant now);
   void on_permit(const MessageHeader& h, Peer& p, const Permit& m, Instant now);
   void on_change(Peer& p, const Change& m, Instant now);
   void on_change_ack(Peer& p, const ChangeAck& m, Instant now);
-  void acknowledge(Peer& p, uint64_t number, uint64_t listed, bool peer_in_sync, Instant now);
+  void acknowledge(Peer& p, uint64_t number, uint64_t listed, Instant now);
   void count_copies(Peer& p, Instant now);
   void object(Peer& p, const Record& revocation, bool taken, Instant now);
   void send_changes(Peer& p, bool again, Instant now);
@@ -250,21 +277,61 @@ struct Node::State {
   std::vector<ProxyId> others(Slot slot) const;  // its replicas but this node
   Duration rtt_max(Slot slot) const;
 
-  // --- node_sync.cc ---
-  struct SyncPeer {
-    bool done = false, in_sync = true;
+  // --- node_view.cc: from one view to the next ---
+  // A slot of this node in which it is out of sync.
+  struct Missing {
+    uint16_t slot = 0;
+    uint32_t source = 0;  // revision of the view whose replicas have it, too; 0: none known
+    bool had_it = false;  // this node was one of them, and in sync
+    Instant since{};
+  };
+  // A slot whose replicas have changed, not long ago.
+  struct Moved {
+    Instant at{};  // of the change; of coming into sync, where it has come to this node
+    bool taken_over = false;
+  };
+  struct Former {
+    View view;
+    Instant left;
+  };
+  void start_view(Instant now);
+  void set_view(View next, Instant now);
+  void know_nodes();
+  void restart_under_way(const View& before, Instant now);
+  void forget_views(Instant now);
+  const View* former_view(uint32_t revision) const;
+  bool in_sync(Slot slot) const { return synced.test(slot.value); }
+  // Of a bucket that is set there now this replica may grant its share.
+  bool fresh_in(Slot slot, Instant now, Duration since = kMovedMemory) const;
+  bool has_moved(Slot slot, Instant now) const;
+
+  // --- node_sync.cc: out of sync and back ---
+  // Through what one peer holds of the missing slots.
+  struct Walk {
+    bool done = false;
     uint64_t cursor = 0;
-    uint32_t boot = 0;
+    uint32_t request = 0;
+    std::vector<SlotRange> slots;                 // asked for
+    std::vector<SlotRange> out_of_sync, lacking;  // what it said of itself
     Instant again{};
   };
-  void start_sync(Instant now);
+  enum class SyncVerdict : uint8_t { wait, complete, complete_of_source, incomplete };
+  void miss(Slot slot, uint32_t source, bool had_it, Instant now);
+  void sort_missing();
+  const Missing* missing_in(Slot slot) const;
+  bool lacks(Slot slot) const { return !in_sync(slot) && options.view.is_replica(options.self, slot); }
+  void new_boot(Instant now);
   void fall_out_of_sync(Instant now);
-  void ask_sync(Peer& p, Instant now);
+  void start_walks(Instant now);
+  void ask_walk(Peer& p, Instant now);
   void on_sync_request(const MessageHeader& h, Peer& p, const SyncRequest& m, Instant now);
-  void on_sync_chunk(Peer& p, const SyncChunk& m, Instant now);
+  void on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk& m, Instant now);
   void take_synced(Peer& p, const Record& r, Instant now);
+  void take_placed(const SyncChunk::Placed& in, Instant now);
+  SyncVerdict judge_sync(const Missing& missing, Instant now) const;
   void check_sync(Instant now);
-  void finish_sync(bool complete, Instant now);
+  bool promote(Missing& missing) const;
+  void come_into_sync(const std::vector<uint16_t>& done, Instant now);
 
   // --- node_timers.cc: set only there ---
   void start_timers(Instant now);
@@ -274,7 +341,8 @@ struct Node::State {
   void after_placed(Placed& p, Instant now);
   void after_push_sent(uint32_t id, const Push& p, Instant now);
   void after_request_step(Request& r, Instant now);
-  void after_sync_asked(Peer& p, Instant now);
+  void after_walk_asked(Peer& p, Instant now);
+  void after_chunk(Peer& p, Instant now);
   void on_deadline(Instant now);
   Instant next_deadline() const;
   void on_timer(Timer kind, uint64_t id, const SessionKey& key, Instant now);
@@ -295,13 +363,22 @@ struct Node::State {
   Instant started, last_now;
   Instant awake_since;  // started, or back from a pause: silence of others before was its own
   uint32_t boot = 0;
-  bool in_sync = false;
   NodeCounters count;
 
   std::map<GroupId, DirectoryGroup> groups;
   std::map<ProxyId, Peer> peers;
   std::set<std::vector<ProxyId>> replica_sets;  // the other replicas of each slot of this node, each set once
-  std::set<ProxyId> sharers;                    // peers that share a slot with this node
+
+  std::vector<uint16_t> slots;    // of this node, in order
+  std::bitset<kSlots> synced;     // of these: in sync
+  std::vector<Missing> unsynced;  // of these: out of sync, in order
+  std::bitset<kSlots> retired;    // left by this node, which was in sync there
+  std::map<uint16_t, Moved> moved;
+  Instant sweep_moved{};
+  std::deque<Former> formers;  // the views before, oldest first
+  Instant retired_until = Instant::max();
+  size_t retired_place = 0;
+  bool sync_incomplete = false;
 
   Store store;
   std::unordered_map<SessionKey, Placed> placed;
@@ -331,7 +408,7 @@ struct Node::State {
   };
   std::map<SessionKey, SilentAskers> silent_askers;
 
-  std::map<ProxyId, SyncPeer> sync;
+  std::map<ProxyId, Walk> walks;
   std::map<SessionKey, std::set<ProxyId>> synced_tombstones;  // and which peers sent it
 
   std::map<MemberId, Instant> members_heard;

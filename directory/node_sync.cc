@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Out of sync and back. A node that starts, or is told that it missed changes, is out of sync until R-W+1 in-sync
-// replicas of each of its slots have sent what they hold. Where fewer exist (a cold start, two restarts) it takes the
-// union of what all others answered, or of those that were heard in the last 15 s. Meanwhile it takes writes, but they
-// do not count; it answers neither live nor none, and grants nothing.
-//
-// In sync or not is kept per node, not per slot: the view does not change, so all slots come back together.
+// Out of sync and back, slot by slot. A node is out of sync in the slots that a view gives it, and in all of them when
+// it starts or is told that it missed changes. There it takes writes, but they do not count; it answers neither live
+// nor none, and grants nothing. It walks through what the others hold of these slots, chunk by chunk, and is in sync
+// in a slot when
+//   - R-W+1 replicas of its view that are in sync there have sent what they hold, or
+//   - R-W+1 replicas of the view before have, who were in sync in that one: whoever answers is in a later view, so
+//     refuses the writes and permits of that one (it has *sealed* it), or
+//   - no such number is left: all of them have answered or been unheard for 15 s. Then what it has is the union of the
+//     answers (counted as resync_incomplete).
+// Why the second: where a view moves two replicas of a slot, the first finds one replica only.
 #include <algorithm>
 
 #include "directory/node_state.h"
@@ -14,22 +18,78 @@ namespace statecast {
 namespace {
 constexpr size_t kChunkRecords = 18;    // so that a chunk stays below 1,200 bytes
 constexpr size_t kChunkPlaces = 4'096;  // looked at for one chunk
-static_assert(kChunkRecords <= kSyncRecordsMax && kMessageHeaderSize + 24 + kChunkRecords * kRecordSize <= 1'200);
+static_assert(kChunkRecords <= kSyncRecordsMax && kMessageHeaderSize + 26 + kChunkRecords * (kRecordSize + 1) <= 1'200);
+
+// A walk's cursor: slots, for what its peer is in sync in; then kSyncRecordsCursor + place in the store; then the
+// records that are placed only, by the top of their keys.
+constexpr uint64_t kPlacedCursor = 1ull << 63;
+uint64_t placed_cursor(const SessionKey& key) {
+  return kPlacedCursor | key.high >> 1;
+}
+// The next slot of those that matter; `open`: the last range may grow.
+void add_slot(std::vector<SlotRange>& ranges, bool& open, uint16_t slot, bool chosen) {
+  if (chosen && open) ranges.back().last = slot;
+  if (chosen && !open) ranges.push_back({slot, slot});
+  open = chosen;
+}
 }  // namespace
 
-void Node::State::start_sync(Instant now) {
-  in_sync = false;
-  sync.clear();
-  synced_tombstones.clear();
-  for (ProxyId id : sharers) {
-    sync[id] = {};
-    ask_sync(*peer(id), now);
+std::vector<SlotRange> slot_ranges(const std::vector<uint16_t>& slots, const Chosen& chosen) {
+  std::vector<SlotRange> out;
+  bool open = false;
+  for (uint16_t slot : slots) add_slot(out, open, slot, chosen(slot));
+  return out;
+}
+
+std::vector<SlotRange> joined_ranges(std::vector<SlotRange> ranges) {
+  for (int gap = 2; ranges.size() > kSlotRangesMax; gap *= 2) {
+    std::vector<SlotRange> joined;
+    for (const SlotRange& r : ranges) {
+      if (!joined.empty() && r.first - joined.back().last <= gap)
+        joined.back().last = r.last;
+      else
+        joined.push_back(r);
+    }
+    ranges = std::move(joined);
   }
-  check_sync(now);
+  return ranges;
+}
+
+std::pair<std::vector<SlotRange>, uint16_t> ranges_from(const std::vector<SlotRange>& ranges, uint16_t first) {
+  std::vector<SlotRange> out;
+  for (const SlotRange& r : ranges) {
+    if (r.last < first) continue;
+    if (out.size() == kSlotRangesMax) return {out, static_cast<uint16_t>(r.first - 1)};
+    out.push_back({std::max(r.first, first), r.last});
+  }
+  return {out, kAllSlots.last};
+}
+
+// --- falling out of sync ---
+
+void Node::State::miss(Slot slot, uint32_t source, bool had_it, Instant now) {
+  synced.reset(slot.value);
+  unsynced.push_back({.slot = slot.value, .source = source, .had_it = had_it, .since = now});
+}
+
+// After one or more have been missed, or left: in order, each slot once, as it was missed last.
+void Node::State::sort_missing() {
+  std::erase_if(unsynced, [&](const Missing& m) { return !lacks(Slot{m.slot}); });
+  auto before = [](const Missing& a, const Missing& b) { return a.slot < b.slot; };
+  if (!std::is_sorted(unsynced.begin(), unsynced.end(), before))
+    std::stable_sort(unsynced.begin(), unsynced.end(), before);
+  auto last = std::unique(unsynced.rbegin(), unsynced.rend(), [](auto& a, auto& b) { return a.slot == b.slot; });
+  unsynced.erase(unsynced.begin(), last.base());
+}
+
+const Node::State::Missing* Node::State::missing_in(Slot slot) const {
+  auto it = std::lower_bound(unsynced.begin(), unsynced.end(), slot.value,
+                             [](const Missing& m, uint16_t s) { return m.slot < s; });
+  return it != unsynced.end() && it->slot == slot.value ? &*it : nullptr;
 }
 
 // With a new boot: every peer starts a new list for this node, and none waits for what it had missed.
-void Node::State::fall_out_of_sync(Instant now) {
+void Node::State::new_boot(Instant now) {
   boot = static_cast<uint32_t>(rng()) | 1;
   silent_askers.clear();
   for (auto& [id, p] : peers) {
@@ -40,56 +100,129 @@ void Node::State::fall_out_of_sync(Instant now) {
     p.renumber();
     send_changes(p, false, now);
   }
+}
+
+void Node::State::fall_out_of_sync(Instant now) {
+  new_boot(now);
+  for (uint16_t slot : slots) miss(Slot{slot}, 0, false, now);
+  sort_missing();
+  retired.reset();
   // Acknowledgements of the boot before do not count any more.
   for (const auto& [id, r] : requests) {
     if (StoredRecord* s = store.find(r.record.key, now); s && !r.done && !r.stored) {
       list_change(s->record, s->expires, is_lift(s->record), {}, now);
     }
   }
-  start_sync(now);
+  start_walks(now);
 }
 
-void Node::State::ask_sync(Peer& p, Instant now) {
-  send(p.id, 0, SyncRequest{.cursor = sync[p.id].cursor, .boot = boot});
-  after_sync_asked(p, now);
+// --- asking ---
+
+// From the beginning: what is missing now may lie where the walks have been already.
+void Node::State::start_walks(Instant now) {
+  walks.clear();
+  std::set<ProxyId> sources;
+  for (const auto& set : replica_sets) sources.insert(set.begin(), set.end());
+  for (const Missing& m : unsynced) {
+    if (const View* former = former_view(m.source)) {
+      for (ProxyId id : former->replicas(Slot{m.slot})) sources.insert(id);
+    }
+  }
+  sources.erase(options.self);
+  for (ProxyId id : sources) ask_walk(*peer(id), now);
+  check_sync(now);
 }
+
+void Node::State::ask_walk(Peer& p, Instant now) {
+  Walk& walk = walks[p.id];
+  if (walk.cursor == 0) {
+    std::vector<uint16_t> from_it;  // it is, or was, a replica of these
+    for (uint16_t i : slots) {
+      Slot slot{i};
+      const Missing* missing = options.view.is_replica(p.id, slot) ? nullptr : missing_in(slot);
+      const View* former = missing ? former_view(missing->source) : nullptr;
+      if (options.view.is_replica(p.id, slot) || (former && former->is_replica(p.id, slot))) from_it.push_back(i);
+    }
+    walk.slots = joined_ranges(slot_ranges(from_it, [&](uint16_t slot) { return !synced.test(slot); }));
+  }
+  walk.request = next_id();
+  send(p.id, walk.request, SyncRequest{.cursor = walk.cursor, .boot = boot, .slots = walk.slots});
+  after_walk_asked(p, now);
+}
+
+// --- answering ---
 
 void Node::State::on_sync_request(const MessageHeader& h, Peer& p, const SyncRequest& m, Instant now) {
   learn_boot(p, m.boot, now);
   if (m.boot != p.boot) return;
-  SyncChunk chunk{.boot = boot, .cursor = m.cursor, .next = 0, .in_sync = in_sync, .records = {}};
-  size_t place = m.cursor, end = std::min<uint64_t>(store.places(), m.cursor + kChunkPlaces);
-  for (; place < end && chunk.records.size() < kChunkRecords; ++place) {
-    StoredRecord* s = store.at(place, now);
-    if (s && options.view.is_replica(p.id, s->record.key.slot())) {
-      chunk.records.push_back(wire_record(s->record, s->expires, now));
+  if (retired_until != Instant::max()) retired_until = std::max<Instant>(retired_until, now + kRetiredLife / 4);
+  SyncChunk chunk{
+      .boot = boot, .cursor = m.cursor, .next = 0, .out_of_sync = {}, .lacking = {}, .records = {}, .placed = {}};
+  auto asked = [&](Slot slot) { return holds(m.slots, slot) && options.view.is_replica(p.id, slot); };
+  if (m.cursor < kSyncRecordsCursor) {
+    // As far as the message's room for ranges goes.
+    bool open = false, open_lacking = false;
+    unsigned slot = static_cast<uint16_t>(m.cursor);
+    if (unsynced.empty() && formers.empty()) slot = kSlots;  // sure of all that anybody counts it for
+    for (; slot < kSlots; ++slot) {
+      auto s = static_cast<uint16_t>(slot);
+      if (!asked(Slot{s})) continue;
+      bool out = !synced.test(s) && !retired.test(s);
+      // A replica that stays, and has yet to make sure of what it has, was in sync in the view before.
+      const Missing* missing = out ? missing_in(Slot{s}) : nullptr;
+      bool had_it = missing && missing->had_it && missing->source + 1 == options.view.id().revision;
+      bool room = chunk.out_of_sync.size() < kSlotRangesMax && chunk.lacking.size() < kSlotRangesMax;
+      if (!room && ((out && !open) || (out && !had_it && !open_lacking))) break;
+      add_slot(chunk.out_of_sync, open, s, out);
+      add_slot(chunk.lacking, open_lacking, s, out && !had_it);
+    }
+    chunk.next = slot;  // after the last one: kSyncRecordsCursor
+  } else if (m.cursor < kPlacedCursor) {
+    size_t place = m.cursor - kSyncRecordsCursor, end = std::min<uint64_t>(store.places(), place + kChunkPlaces);
+    for (; place < end && chunk.records.size() < kChunkRecords; ++place) {
+      StoredRecord* s = store.at(place, now);
+      if (s && asked(s->record.key.slot())) chunk.records.push_back(wire_record(s->record, s->expires, now));
+    }
+    chunk.next = place < store.places() ? place + kSyncRecordsCursor : kPlacedCursor;
+  } else {
+    std::vector<const Placed*> rest;
+    for (const auto& [key, x] : placed) {
+      if (asked(key.slot()) && x.expires > now && placed_cursor(key) >= m.cursor) rest.push_back(&x);
+    }
+    std::sort(rest.begin(), rest.end(), [](const Placed* a, const Placed* b) { return a->record.key < b->record.key; });
+    for (const Placed* x : rest) {
+      if (chunk.placed.size() == kChunkRecords) {
+        chunk.next = placed_cursor(x->record.key);
+        break;
+      }
+      chunk.placed.push_back({wire_record(x->record, x->expires, now), x->born_new});
     }
   }
-  if (place < store.places()) chunk.next = place;
   send(p.id, h.request, chunk);
 }
 
-void Node::State::on_sync_chunk(Peer& p, const SyncChunk& m, Instant now) {
+// --- taking ---
+
+void Node::State::on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk& m, Instant now) {
   learn_boot(p, m.boot, now);
-  auto it = sync.find(p.id);
-  if (in_sync || m.boot != p.boot || it == sync.end()) return;
-  SyncPeer& from = it->second;
-  if (from.boot != m.boot) {
-    if (m.cursor != 0) return;
-    from = {.boot = m.boot, .again = from.again};
-  }
-  if (from.done || m.cursor != from.cursor) return;  // a late copy
-  from.in_sync = from.in_sync && m.in_sync;
-  from.cursor = m.next;
-  from.done = m.next == 0;
+  auto it = walks.find(p.id);
+  if (it == walks.end() || m.boot != p.boot) return;
+  Walk& walk = it->second;
+  if (walk.done || h.request != walk.request || m.cursor != walk.cursor) return;  // a late copy
+  walk.out_of_sync.insert(walk.out_of_sync.end(), m.out_of_sync.begin(), m.out_of_sync.end());
+  walk.lacking.insert(walk.lacking.end(), m.lacking.begin(), m.lacking.end());
+  walk.cursor = m.next;
+  walk.done = m.next == 0;
+  count.sync_records += m.records.size() + m.placed.size();
   for (const Record& r : m.records) take_synced(p, r, now);
-  if (!from.done) return ask_sync(p, now);
+  for (const SyncChunk::Placed& r : m.placed) take_placed(r, now);
+  if (!walk.done) return after_chunk(p, now);
   check_sync(now);
 }
 
 void Node::State::take_synced(Peer& p, const Record& r, Instant now) {
   if (!group_of(r.group) || !options.view.is_replica(options.self, r.key.slot())) return;
-  // Its share of the byte bucket was granted by this replica before, perhaps: not again.
+  // Its share of the byte bucket was granted by this replica before, or by another: not again.
   apply_held(r, now + std::chrono::milliseconds(r.remaining_ms), false, p.id, now, is_lift(r));
   StoredRecord* s = store.find(r.key, now);
   if (!s) return;
@@ -99,46 +232,144 @@ void Node::State::take_synced(Peer& p, const Record& r, Instant now) {
     ++count.peer_out_of_sync;
   }
   send_changes(p, false, now);
-  if (is_tombstone(s->record.state)) synced_tombstones[r.key].insert(p.id);
+  if (is_tombstone(s->record.state) && lacks(r.key.slot())) synced_tombstones[r.key].insert(p.id);
+}
+
+// What a replica of the view before has only placed may be held by one that is gone: it is completed here. Of two that
+// are placed this one was first: what came since does not count yet.
+void Node::State::take_placed(const SyncChunk::Placed& in, Instant now) {
+  const Record& r = in.record;
+  if (!group_of(r.group) || !lacks(r.key.slot()) || is_withdrawn(r)) return;
+  StoredRecord* s = store.find(r.key, now);
+  if ((s && !supersedes(r, s->record)) || !room_for(r, now)) return;
+  auto p = placed.find(r.key);
+  if (p != placed.end() && p->second.expires > now &&
+      (p->second.from_walk || (p->second.record.owner == r.owner && p->second.record.version >= r.version)))
+    return;
+  if (auto of = write_of.find(r.key); of != write_of.end()) {
+    Write& w = writes.at(of->second);
+    if (w.waiters.empty() && (w.record.owner != r.owner || w.record.version != r.version)) drop_write(w);
+  }
+  Placed& kept = placed[r.key] = {.record = r,
+                                  .expires = now + std::chrono::milliseconds(r.remaining_ms),
+                                  .born_new = in.born_new,
+                                  .fresh = false,
+                                  .from_walk = true};
+  after_placed(kept, now);
+}
+
+// --- coming into sync ---
+
+Node::State::SyncVerdict Node::State::judge_sync(const Missing& missing, Instant now) const {
+  const Slot slot{missing.slot};
+  bool last = missing.source + 1 == options.view.id().revision;
+  auto walked = [&](ProxyId id, bool as_of_source) {
+    auto it = walks.find(id);
+    if (it == walks.end() || !it->second.done) return false;
+    return !holds(as_of_source && last ? it->second.lacking : it->second.out_of_sync, slot);
+  };
+  auto settled = [&](ProxyId id) {
+    auto it = walks.find(id);
+    return (it != walks.end() && it->second.done) || peer(id)->unheard_for(kUnheardForSync, awake_since, now);
+  };
+  unsigned synced_ones = 0, former_ones = missing.had_it;
+  bool all = true;
+  for (ProxyId id : options.view.replicas(slot)) {
+    if (id == options.self) continue;
+    synced_ones += walked(id, false);
+    all = all && settled(id);
+  }
+  const View* former = former_view(missing.source);
+  bool alone = options.view.replica_count() == 1 && !former;
+  if (alone || synced_ones >= options.view.read_count()) return SyncVerdict::complete;
+  if (former) {
+    for (ProxyId id : former->replicas(slot)) {
+      if (id == options.self) continue;
+      former_ones += walked(id, true);
+      all = all && settled(id);
+    }
+    if (former_ones >= former->read_count()) return SyncVerdict::complete_of_source;
+  }
+  if (!all) return SyncVerdict::wait;
+  // Where one of them is in sync, another may be on its way to it.
+  bool hope = former && synced_ones + former_ones > 0 && now - missing.since < kUnheardForSync;
+  return hope ? SyncVerdict::wait : SyncVerdict::incomplete;
 }
 
 void Node::State::check_sync(Instant now) {
-  if (in_sync) return;
-  bool complete = true;
-  for (const auto& set : replica_sets) {
-    if (set.empty()) continue;
-    unsigned synced = 0, settled = 0;
-    for (ProxyId id : set) {
-      const SyncPeer& s = sync[id];
-      synced += s.done && s.in_sync;
-      settled += s.done || peer(id)->unheard_for(kUnheardForSync, awake_since, now);
+  bool any_done = std::any_of(walks.begin(), walks.end(), [](const auto& w) { return w.second.done; });
+  if (!any_done && now - awake_since < kUnheardForSync && options.view.replica_count() > 1) return;
+  std::set<ProxyId> again;
+  std::vector<uint16_t> done;
+  for (Missing& missing : unsynced) {
+    Slot slot{missing.slot};
+    SyncVerdict verdict = judge_sync(missing, now);
+    if (verdict == SyncVerdict::complete_of_source && !promote(missing)) continue;
+    if (verdict != SyncVerdict::wait) {
+      done.push_back(slot.value);
+      sync_incomplete = sync_incomplete || verdict == SyncVerdict::incomplete;
+      continue;
     }
-    if (synced >= options.view.read_count()) continue;
-    if (settled < set.size()) return;
-    complete = false;
+    // One that was out of sync itself when it was asked, and no longer is: once more.
+    for (ProxyId id : options.view.replicas(slot)) {
+      auto walk = walks.find(id);
+      if (walk != walks.end() && walk->second.done && holds(walk->second.out_of_sync, slot) &&
+          !peer(id)->out_of_sync_in(slot))
+        again.insert(id);
+    }
   }
-  finish_sync(complete, now);
+  if (!done.empty()) come_into_sync(done, now);
+  for (ProxyId id : again) {
+    walks[id] = {};
+    ask_walk(*peer(id), now);
+  }
 }
 
-void Node::State::finish_sync(bool complete, Instant now) {
-  in_sync = true;
-  ++(complete ? count.resync_complete : count.resync_incomplete);
+// In sync as of the view that came after its source. In each view since then this node kept the slot, and so its being
+// in sync; but where fewer replicas than before may lack a record it has to make sure of what it has.
+bool Node::State::promote(Missing& missing) const {
+  for (size_t i = 0; i < formers.size(); ++i) {
+    if (formers[i].view.id().revision <= missing.source) continue;
+    const View& next = i + 1 < formers.size() ? formers[i + 1].view : options.view;
+    if (next.read_count() >= formers[i].view.read_count()) continue;
+    missing.source = formers[i].view.id().revision;
+    missing.had_it = true;
+    return false;
+  }
+  return true;
+}
+
+void Node::State::come_into_sync(const std::vector<uint16_t>& done, Instant now) {
+  for (uint16_t slot : done) {
+    synced.set(slot);
+    if (auto it = moved.find(slot); it != moved.end() && it->second.taken_over) it->second.at = now;
+  }
+  sort_missing();
+  if (unsynced.empty()) {
+    ++(sync_incomplete ? count.resync_incomplete : count.resync_complete);
+    sync_incomplete = false;
+    walks.clear();
+  }
   // A replica that did not send a tombstone may not have it, and whoever listed it for that one may be gone.
-  for (const auto& [key, senders] : synced_tombstones) {
+  for (auto it = synced_tombstones.begin(); it != synced_tombstones.end();) {
+    const auto& [key, senders] = *it;
+    if (!in_sync(key.slot())) {
+      ++it;
+      continue;
+    }
     StoredRecord* s = store.find(key, now);
-    if (!s || !is_tombstone(s->record.state)) continue;
     for (ProxyId id : others(key.slot())) {
-      if (senders.contains(id)) continue;
+      if (!s || !is_tombstone(s->record.state) || senders.contains(id)) continue;
       Peer& p = *peer(id);
       if (!p.add_change({s->record, s->expires, is_lift(s->record), now})) ++count.peer_out_of_sync;
       send_changes(p, false, now);
     }
+    it = synced_tombstones.erase(it);
   }
-  synced_tombstones.clear();
   // What this node has of requests under way counts from now on.
   std::vector<Record> records;
   for (const auto& [id, r] : requests) {
-    if (!r.done && r.have_unsynced.contains(options.self)) records.push_back(r.record);
+    if (!r.done && r.have_unsynced.contains(options.self) && in_sync(r.record.key.slot())) records.push_back(r.record);
   }
   for (const Record& r : records) on_copy(options.self, r, true, now);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Every timer of a node. They are set in this file only, each by a function named for the event that sets it.
 //
-//   heartbeat   every 250 ms to each other node of the view; also looks for peers that left a change unacknowledged for
+//   heartbeat   every 250 ms to each other node of the view and of those before it that are not forgotten; also looks
+//   for peers that left a change unacknowledged for
 //               45 s, for outcomes of requests to forget after 30 s, and, out of sync, for replicas unheard for 15 s
 //   changes     per peer, while its list of changes is not empty: send again after max(50 ms, 2 x RTT), then
 //               twice as long each time up to 1 s, until it acknowledges one
@@ -14,7 +15,8 @@
 //               acknowledged or time stands in for that
 //   request     a removal or revocation: `degraded` after max(200 ms, 3 x RTT); ask for silence again after 50 ms, then
 //               twice as long each time up to 800 ms; when time stands in for what is missing
-//   sync        out of sync: ask a replica again after max(100 ms, 2 x RTT)
+//   sync        out of sync somewhere: ask a replica for its next chunk 200 us after the one before, and again after
+//               max(100 ms, 2 x RTT)
 //
 // Besides, each record ends at its own time (Store). A timer whose reason is gone does nothing when its time comes.
 #include <algorithm>
@@ -22,6 +24,10 @@
 #include "directory/node_state.h"
 
 namespace statecast {
+
+namespace {
+constexpr Duration kChunkPause = 200us;
+}
 
 void Node::State::arm(Instant when, Timer kind, uint64_t id, const SessionKey& key) {
   timers.push({when, ++armed, kind, id, key});
@@ -72,9 +78,16 @@ void Node::State::after_request_step(Request& r, Instant now) {
   arm(r.next, Timer::request, r.id);
 }
 
-void Node::State::after_sync_asked(Peer& p, Instant now) {
-  Instant& again = sync[p.id].again;
+void Node::State::after_walk_asked(Peer& p, Instant now) {
+  Instant& again = walks[p.id].again;
   again = now + std::max<Duration>(100ms, 2 * p.rtt());
+  arm(again, Timer::sync, p.id.value);
+}
+
+// At most 5,000 chunks a second from one replica: some 6 MB/s.
+void Node::State::after_chunk(Peer& p, Instant now) {
+  Instant& again = walks[p.id].again;
+  again = now + kChunkPause;
   arm(again, Timer::sync, p.id.value);
 }
 
@@ -102,8 +115,8 @@ void Node::State::on_timer(Timer kind, uint64_t id, const SessionKey& key, Insta
   switch (kind) {
     case Timer::heartbeat: return send_heartbeats(now);
     case Timer::changes: {
-      Peer& p = *peer(ProxyId{key32});
-      if (p.send_at <= now) send_changes(p, true, now);
+      Peer* p = peer(ProxyId{key32});
+      if (p && p->send_at <= now) send_changes(*p, true, now);
       return;
     }
     case Timer::write:
@@ -127,9 +140,8 @@ void Node::State::on_timer(Timer kind, uint64_t id, const SessionKey& key, Insta
       }
       return;
     case Timer::sync:
-      if (auto it = sync.find(ProxyId{key32});
-          !in_sync && it != sync.end() && !it->second.done && it->second.again <= now) {
-        ask_sync(*peer(ProxyId{key32}), now);
+      if (auto it = walks.find(ProxyId{key32}); it != walks.end() && !it->second.done && it->second.again <= now) {
+        ask_walk(*peer(ProxyId{key32}), now);
       }
       return;
   }

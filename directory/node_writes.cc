@@ -81,7 +81,7 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
   w.born_new = born_new;
   w.passed_term = passed;
   w.answers.clear();
-  placed[r.key] = {.record = r, .expires = expires, .born_new = born_new, .fresh = in_sync};
+  placed[r.key] = {.record = r, .expires = expires, .born_new = born_new, .fresh = fresh_in(r.key.slot(), now)};
   send_places(w, now);
   after_places_sent(w, now, true);
   check_write(w, now);
@@ -176,7 +176,8 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
       again.record = r;
       again.passed_term = passed;
       again.answers.clear();
-      placed[key] = {.record = r, .expires = again.expires, .born_new = again.born_new, .fresh = in_sync};
+      placed[key] = {
+          .record = r, .expires = again.expires, .born_new = again.born_new, .fresh = fresh_in(key.slot(), now)};
       send_places(again, now);
       return check_write(again, now);
     }
@@ -185,7 +186,7 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
 }
 
 unsigned Node::State::copies(const Write& w) const {
-  unsigned n = in_sync;
+  unsigned n = in_sync(w.record.key.slot());
   for (const auto& [id, status] : w.answers) n += status == PlaceAck::Status::ok;
   return n;
 }
@@ -311,7 +312,7 @@ void Node::State::on_write_timer(Write& w, Instant now) {
     }
     return;
   }
-  bool accept = in_sync && group.degraded_accept && may_grant(w.record.key.slot(), group, now);
+  bool accept = in_sync(w.record.key.slot()) && group.degraded_accept && may_grant(w.record.key.slot(), group, now);
   StoredRecord* s = store.find(w.record.key, now);
   if (s && same(s->record, w.record)) {  // held before this repeat of it, or completed by another replica since
     if (accept) return hold(w, InsertAnswer::Status::degraded, now);
@@ -364,10 +365,11 @@ void Node::State::on_place(const MessageHeader& h, ProxyId from, const Place& m,
     if (s && same(s->record, r)) {
       if (expires > s->expires) store.set_expires(*s, expires);
     } else if (p == placed.end() || !same(p->second.record, r) || p->second.expires <= now) {
-      Placed& now_placed = placed[r.key] = {.record = r, .expires = expires, .born_new = m.born_new, .fresh = in_sync};
+      Placed& now_placed = placed[r.key] = {
+          .record = r, .expires = expires, .born_new = m.born_new, .fresh = fresh_in(r.key.slot(), now)};
       after_placed(now_placed, now);
     }
-    if (!in_sync) ack.status = PlaceAck::Status::out_of_sync;
+    if (!in_sync(r.key.slot())) ack.status = PlaceAck::Status::out_of_sync;
   }
   send(from, h.request, ack);
 }
@@ -413,7 +415,7 @@ void Node::State::on_held(const MessageHeader&, ProxyId from, const Held& m, Ins
   if (m.record) {
     const Record& r = *m.record;
     if (r.key != m.key || !group_of(r.group) || !options.view.is_replica(options.self, r.key.slot())) return;
-    apply_held(r, now + std::chrono::milliseconds(r.remaining_ms), in_sync, from, now);
+    apply_held(r, now + std::chrono::milliseconds(r.remaining_ms), fresh_in(r.key.slot(), now), from, now);
   } else if (auto p = placed.find(m.key);
              p != placed.end() && p->second.record.owner == m.owner && p->second.record.version == m.version) {
     Placed known = p->second;
@@ -456,7 +458,8 @@ void Node::State::complete(const SessionKey& key, Instant now) {
     placed.erase(p);
     return;
   }
-  if (p->second.due > now) return;  // placed anew since
+  if (p->second.due > now) return;                                                              // placed anew since
+  if (!options.view.is_replica(options.self, key.slot())) return after_placed(p->second, now);  // those who are do
   if (write_of.contains(key) || writes.size() >= kPendingMax) return after_placed(p->second, now);
   uint32_t id = next_id();
   Write& w = writes[id];

@@ -7,6 +7,7 @@ namespace statecast {
 
 namespace {
 constexpr size_t kAskedMax = 8;        // heartbeats whose answer may still count: two seconds' worth
+constexpr size_t kWaitingMax = 4'096;  // permits; a peer that is out of sync in many slots gives them in parts
 constexpr size_t kFormerBootsMax = 8;  // so that a late message of an earlier boot is known for what it is
 // A member is listed by those who heard it within half of the dead-man time, and the list counts for the other half.
 constexpr Duration kListedLife = kDeadManTime / 2;
@@ -28,7 +29,8 @@ bool Peer::on_boot(uint32_t b, Instant now) {
   early.clear();
   acknowledged.clear();
   out_of_sync = false;
-  says_out_of_sync = true;  // until it says otherwise
+  in_sync = false;
+  out_of_sync_slots_ = {kAllSlots};  // until it says otherwise
   waiting_.clear();
   renumber();
   return true;
@@ -39,30 +41,71 @@ void Peer::on_asked(uint32_t request, Instant now) {
   if (asked_.size() > kAskedMax) asked_.pop_front();
 }
 
-void Peer::on_permit(uint32_t request, uint64_t number, bool granted, Instant now) {
+void Peer::on_permit(uint32_t request, const Permit& permit, Instant now) {
+  in_sync = permit.in_sync;
+  // What it says of the slots that this permit covers, between what it said of the others.
+  std::vector<SlotRange> all;
+  auto keep = [&](int first, int last) {
+    if (first <= last) all.push_back({static_cast<uint16_t>(first), static_cast<uint16_t>(last)});
+  };
+  for (const SlotRange& r : out_of_sync_slots_) keep(r.first, std::min<int>(r.last, permit.covers.first - 1));
+  for (const SlotRange& r : permit.out_of_sync)
+    keep(std::max(r.first, permit.covers.first), std::min(r.last, permit.covers.last));
+  for (const SlotRange& r : out_of_sync_slots_) keep(std::max<int>(r.first, permit.covers.last + 1), r.last);
+  out_of_sync_slots_ = std::move(all);
+
   auto it = std::find_if(asked_.begin(), asked_.end(), [&](const Asked& a) { return a.request == request; });
   if (it == asked_.end()) return;
-  Duration sample = now - it->at;
-  rtt_ = rtt_ == Duration{} ? sample : (7 * rtt_ + sample) / 8;
+  if (!it->answered) {
+    Duration sample = now - it->at;
+    rtt_ = rtt_ == Duration{} ? sample : (7 * rtt_ + sample) / 8;
+    it->answered = true;
+  }
+  if (!permit.granted) return;
   Instant until = it->at + kPermitLife - safety_margin(kPermitLife);
-  asked_.erase(it);
-  if (!granted) return;
-  waiting_.push_back({number, until});
-  if (waiting_.size() > kAskedMax) waiting_.pop_front();
+  waiting_.push_back({permit.number, {until, permit.covers, permit.out_of_sync}});
+  if (waiting_.size() > kWaitingMax) waiting_.pop_front();
   on_applied(applied);
 }
 
+bool Peer::permit_for(const std::vector<Given>& given, Slot slot, Instant now) {
+  return std::any_of(given.begin(), given.end(), [&](const Given& g) {
+    return now < g.until && slot.value >= g.covers.first && slot.value <= g.covers.last && !holds(g.except, slot);
+  });
+}
+
+// Most peers are in sync in all that they share, and say so in one permit, which stands for all before it.
+void Peer::count(const Given& permit) {
+  std::erase_if(given_, [&](const Given& g) {
+    bool within = g.covers.first >= permit.covers.first && g.covers.last <= permit.covers.last;
+    return (within && g.until <= permit.until) || g.until + kPermitLife < permit.until;
+  });
+  auto after = std::find_if(given_.begin(), given_.end(), [&](const Given& g) { return g.until > permit.until; });
+  given_.insert(after, permit);
+}
+
 void Peer::drop_permits() {
-  permit_until_ = {};
+  given_.clear();
+  given_before_.clear();
   waiting_.clear();
   asked_.clear();
+}
+
+void Peer::on_view() {
+  given_before_ = std::move(given_);
+  given_.clear();
+  waiting_.clear();
+  asked_.clear();
+  met = false;
+  in_sync = false;
+  out_of_sync_slots_ = {kAllSlots};
 }
 
 void Peer::on_applied(uint64_t number) {
   applied = number;
   std::erase_if(waiting_, [&](const Waiting& w) {
     if (w.number > applied) return false;
-    permit_until_ = std::max(permit_until_, w.until);
+    count(w.permit);
     return true;
   });
 }

@@ -39,15 +39,28 @@ struct ListedChange {
   Instant listed;
 };
 
+inline constexpr SlotRange kAllSlots{0, 65'535};
+// In order and apart, as in messages.
+inline bool holds(const std::vector<SlotRange>& ranges, Slot slot) {
+  auto after = std::upper_bound(ranges.begin(), ranges.end(), slot.value,
+                                [](uint16_t s, const SlotRange& r) { return s < r.first; });
+  return after != ranges.begin() && std::prev(after)->last >= slot.value;
+}
+
 class Peer {
  public:
   explicit Peer(ProxyId peer_id) : id(peer_id) {}
 
   const ProxyId id;
-  uint32_t boot = 0;              // 0: not known yet
-  Instant boot_known{};           // since when
-  bool out_of_sync = false;       // it left changes unacknowledged: no permits for it until it has a new boot
-  bool says_out_of_sync = false;  // what its last permit or acknowledgement said of itself
+  uint32_t boot = 0;         // 0: not known yet
+  Instant boot_known{};      // since when
+  bool out_of_sync = false;  // it left changes unacknowledged: no permits for it until it has a new boot
+
+  bool met = false;  // it is known to be in this node's view
+
+  // --- what its last permit in this view said of itself ---
+  bool in_sync = false;  // in all of its slots
+  bool out_of_sync_in(Slot slot) const { return holds(out_of_sync_slots_, slot); }
 
   // --- heard, round trip ---
   void on_heard(Instant now) { heard_ = now; }
@@ -64,9 +77,13 @@ class Peer {
 
   // --- permits that it gives me ---
   void on_asked(uint32_t request, Instant now);
-  void on_permit(uint32_t request, uint64_t number, bool granted, Instant now);
+  void on_permit(uint32_t request, const Permit& permit, Instant now);
   void drop_permits();
-  bool permits(Instant now) const { return now < permit_until_; }
+  bool permits(Slot slot, Instant now) const { return permit_for(given_, slot, now); }
+  bool permits_any(Instant now) const { return !given_.empty() && now < given_.back().until; }
+  // Of the view before: good for slots that have not moved.
+  bool permitted_before(Slot slot, Instant now) const { return permit_for(given_before_, slot, now); }
+  void on_view();  // another one: what it said of itself and permitted was about the one before
 
   // --- its list for me ---
   uint64_t applied = 0;
@@ -75,7 +92,6 @@ class Peer {
   struct Acknowledged {
     uint64_t listed;
     Record record;
-    bool in_sync;
   };
   std::deque<Acknowledged> acknowledged;
   void on_applied(uint64_t number);
@@ -104,16 +120,25 @@ class Peer {
   struct Asked {
     uint32_t request;
     Instant at;
+    bool answered = false;
+  };
+  struct Given {
+    Instant until{};
+    SlotRange covers;
+    std::vector<SlotRange> except;  // of these
   };
   struct Waiting {
     uint64_t number;
-    Instant until;
+    Given permit;
   };
+  static bool permit_for(const std::vector<Given>& given, Slot slot, Instant now);
+  void count(const Given& permit);
   std::optional<Instant> heard_;
   Duration rtt_{};
   std::deque<Asked> asked_;
   std::deque<Waiting> waiting_;
-  Instant permit_until_{};
+  std::vector<Given> given_, given_before_;  // the last ends last
+  std::vector<SlotRange> out_of_sync_slots_ = {kAllSlots};
   struct Terms {
     unsigned changes = 0;
     uint16_t highest = 0;

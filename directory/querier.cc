@@ -62,6 +62,21 @@ bool Querier::ask(const SessionKey& key, GroupId group, Instant now) {
   return true;
 }
 
+void Querier::set_view(View view, Instant now) {
+  const View before = std::exchange(options_.view, std::move(view));
+  std::vector<SessionKey> moved;
+  for (const auto& [key, q] : questions_) {
+    if (!before.same_placement(options_.view, key.slot())) moved.push_back(key);
+  }
+  for (const SessionKey& key : moved) {
+    auto at = questions_.find(key);
+    forget_tries(at->second);
+    at->second.order = order(key, now);
+    at->second.tries = 0;
+    retry(at, now);
+  }
+}
+
 // Itself first, then who answers, the nearest first, then placement order.
 std::vector<Querier::Asked> Querier::order(const SessionKey& key, Instant now) const {
   std::vector<Asked> out;
@@ -231,6 +246,8 @@ void Querier::on_answer(ProxyId from, const MessageHeader& header, const QueryAn
     return sent + lease - safety_margin(lease);
   };
 
+  // R-W+1 replicas of one view have to say so.
+  const Word none = header.view == options_.view.id() ? Word::none : Word::ask_another;
   using Status = QueryAnswer::Status;
   switch (answer.status) {
     case Status::live:
@@ -244,7 +261,7 @@ void Querier::on_answer(ProxyId from, const MessageHeader& header, const QueryAn
       // A removed session is one that is not there, and like any "none" it takes R-W+1 replicas to say so: a newer
       // mapping may stand at the others. Only a revoked one is dropped.
       if (answer.state != RecordState::revoked) {
-        asked->word = Word::none;
+        asked->word = none;
         break;
       }
       event.kind = CacheEvent::Kind::tombstone;
@@ -258,7 +275,7 @@ void Querier::on_answer(ProxyId from, const MessageHeader& header, const QueryAn
       event.kind = CacheEvent::Kind::unavailable;
       event.lease_ends = now + kUnavailableCap;
       return finish(at, event);
-    case Status::none: asked->word = Word::none; break;
+    case Status::none: asked->word = none; break;
     case Status::ask_another: asked->word = Word::ask_another; break;
     case Status::no_bytes:
       asked->word = Word::no_bytes;

@@ -78,6 +78,8 @@ class Querier {
  public:
   Querier(QuerierOptions options, uint64_t seed);
 
+  // Open questions whose replicas are others now start over.
+  void set_view(View view, Instant now);
   // False when the bound on questions is reached (the caller counts it). While a question of this key is out, true.
   bool ask(const SessionKey& key, GroupId group, Instant now);
   // Handles QueryAnswer, Entry, Purge; true if it was one of these and well-formed.

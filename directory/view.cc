@@ -12,8 +12,6 @@ namespace statecast {
 
 namespace {
 
-constexpr unsigned kSlots = 65536;
-
 // The finaliser of SplitMix64: a bijection of 64 bits in which each bit depends on every other.
 constexpr uint64_t mix(uint64_t x) {
   x += 0x9e3779b97f4a7c15;
@@ -73,7 +71,8 @@ View::View(ViewOptions options, std::vector<ViewNode> nodes) : nodes_(std::move(
     if (at == names.end()) names.push_back(nodes_[i].zone);
   }
 
-  placement_.reserve(size_t(kSlots) * replica_count_);
+  std::vector<ProxyId> placement;
+  placement.reserve(size_t(kSlots) * replica_count_);
   std::vector<uint64_t> score(nodes_.size());
   std::vector<bool> taken(nodes_.size()), zone_taken(names.size());
   for (unsigned slot = 0; slot < kSlots; ++slot) {
@@ -94,14 +93,21 @@ View::View(ViewOptions options, std::vector<ViewNode> nodes) : nodes_(std::move(
       }
       taken[best] = true;
       zone_taken[zone[best]] = true;
-      placement_.push_back(nodes_[best].id);
+      placement.push_back(nodes_[best].id);
     }
   }
+  placement_ = std::make_shared<const std::vector<ProxyId>>(std::move(placement));
 }
 
-bool View::is_replica(ProxyId p, Slot slot) const {
-  auto r = replicas(slot);
-  return std::find(r.begin(), r.end(), p) != r.end();
+bool View::contains(ProxyId p) const {
+  auto it = std::lower_bound(nodes_.begin(), nodes_.end(), p, [](const ViewNode& n, ProxyId id) { return n.id < id; });
+  return it != nodes_.end() && it->id == p;
+}
+
+bool View::same_placement(const View& other, Slot slot) const {
+  auto a = replicas(slot), b = other.replicas(slot);
+  return write_count_ == other.write_count_ && a.size() == b.size() &&
+         std::is_permutation(a.begin(), a.end(), b.begin());
 }
 
 }  // namespace statecast

@@ -5,10 +5,11 @@
 //   View view({.revision = 1, .replicas = 3, .writes = 2}, {{ProxyId{1}, "a"}, {ProxyId{2}, "b"}, {ProxyId{3}, "c"}});
 //   for (ProxyId p : view.replicas(key.slot())) ...
 //
-// Threads: immutable after construction, share freely. Ownership: value.
+// Threads: immutable after construction, share freely. Ownership: value; copies share the placement.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,6 +30,7 @@ struct ViewId {
   auto operator<=>(const ViewId&) const = default;
 };
 
+inline constexpr unsigned kSlots = 65'536;
 inline constexpr unsigned kReplicasMax = 16;  // R
 
 struct ViewOptions {
@@ -52,15 +54,25 @@ class View {
   unsigned read_count() const { return replica_count_ - write_count_ + 1; }  // R - W + 1
   std::span<const ViewNode> nodes() const { return nodes_; }                 // by id
   std::span<const ProxyId> replicas(Slot slot) const {
-    return std::span(placement_).subspan(size_t(slot.value) * replica_count_, replica_count_);
+    return placement_ ? std::span(*placement_).subspan(size_t(slot.value) * replica_count_, replica_count_)
+                      : std::span<const ProxyId>{};
   }
-  bool is_replica(ProxyId p, Slot slot) const;
+  bool is_replica(ProxyId p, Slot slot) const {
+    for (ProxyId r : replicas(slot)) {
+      if (r == p) return true;
+    }
+    return false;
+  }
+  bool contains(ProxyId p) const;
+  // The same nodes have the slot in both, and count their copies alike: what W of them have in one view they have in
+  // the other.
+  bool same_placement(const View& other, Slot slot) const;
 
  private:
   ViewId id_;
   unsigned replica_count_ = 0, write_count_ = 0;
   std::vector<ViewNode> nodes_;
-  std::vector<ProxyId> placement_;  // slot-major, replica_count_ each
+  std::shared_ptr<const std::vector<ProxyId>> placement_;  // slot-major, replica_count_ each
 };
 
 }  // namespace statecast

@@ -97,6 +97,14 @@ std::vector<T> random_list(Rng& rng, size_t max, F one) {
   return out;
 }
 
+std::vector<SlotRange> random_slots(Rng& rng) {
+  std::vector<SlotRange> out;
+  size_t count = rng.chance(0.2) ? kSlotRangesMax : rng.below(5);
+  for (uint16_t at = 0; out.size() < count; at = static_cast<uint16_t>(out.back().last + rng.between(1, 150)))
+    out.push_back({at, static_cast<uint16_t>(at + rng.below(150))});
+  return out;
+}
+
 template <size_t... I>
 MessageBody body_of(size_t index, std::index_sequence<I...>) {
   MessageBody b;
@@ -179,7 +187,7 @@ struct Fill {
   void operator()(Change& m) {
     m = {rng.between(1, UINT64_MAX - 1), random_record(rng), flag(rng), u32(rng), u32(rng)};
   }
-  void operator()(ChangeAck& m) { m = {bits(rng, 64), u32(rng), u32(rng), flag(rng), bits(rng, 64)}; }
+  void operator()(ChangeAck& m) { m = {bits(rng, 64), u32(rng), u32(rng), bits(rng, 64)}; }
   void operator()(HoldersSilent& m) { m = {random_key(rng), random_version(rng)}; }
   void operator()(Heartbeat& m) {
     m.boot = u32(rng);
@@ -188,14 +196,27 @@ struct Fill {
     m.listed = bits(rng, 64);
     m.members_heard = random_list<MemberId>(rng, kHeartbeatMembersMax, [&] { return random_member(rng); });
   }
-  void operator()(Permit& m) { m = {u32(rng), u32(rng), bits(rng, 64), flag(rng), flag(rng), flag(rng)}; }
-  void operator()(SyncRequest& m) { m = {bits(rng, 64), u32(rng)}; }
+  void operator()(Permit& m) {
+    m = {u32(rng), u32(rng), bits(rng, 64), flag(rng), flag(rng), flag(rng), {0, 0}, random_slots(rng)};
+    m.covers.last = static_cast<uint16_t>(bits(rng, 16));
+  }
+  void operator()(SyncRequest& m) { m = {bits(rng, 64), u32(rng), random_slots(rng)}; }
   void operator()(SyncChunk& m) {
     m.boot = u32(rng);
     m.cursor = bits(rng, 64);
     m.next = bits(rng, 64);
-    m.in_sync = flag(rng);
+    if (m.cursor < kSyncRecordsCursor) {
+      m.out_of_sync = random_slots(rng);
+      m.lacking = random_slots(rng);
+      return;
+    }
     m.records = random_list<Record>(rng, kSyncRecordsMax, [&] { return random_record(rng); });
+    m.placed = random_list<SyncChunk::Placed>(rng, kSyncRecordsMax - m.records.size(), [&] {
+      SyncChunk::Placed p{random_record(rng), flag(rng)};
+      if (is_tombstone(p.record.state)) p.record.state = RecordState::half_open;
+      if (p.record.target == Target::member && p.record.member.value == 0) p.record.member = random_member(rng);
+      return p;
+    });
   }
   void operator()(Purge& m) {
     m = {random_key(rng), random_group(rng), random_version(rng), random_state(rng), u32(rng)};
@@ -250,6 +271,11 @@ json j(const Record& r) {
           {"remaining_ms", r.remaining_ms},
           {"bucket_bytes", r.bucket_bytes},
           {"bucket_counter", r.bucket_counter}};
+}
+json j(const std::vector<SlotRange>& slots) {
+  json out = json::array();
+  for (const SlotRange& r : slots) out.push_back({r.first, r.last});
+  return out;
 }
 json j(const std::optional<Record>& r) {
   return r ? j(*r) : json(nullptr);
@@ -336,8 +362,7 @@ struct Describe {
         {"number", m.number}, {"record", j(m.record)}, {"lifted", m.lifted}, {"boot", m.boot}, {"to_boot", m.to_boot}};
   }
   json operator()(const ChangeAck& m) {
-    return {
-        {"number", m.number}, {"boot", m.boot}, {"to_boot", m.to_boot}, {"in_sync", m.in_sync}, {"listed", m.listed}};
+    return {{"number", m.number}, {"boot", m.boot}, {"to_boot", m.to_boot}, {"listed", m.listed}};
   }
   json operator()(const HoldersSilent& m) { return {{"key", j(m.key)}, {"version", j(m.version)}}; }
   json operator()(const Heartbeat& m) {
@@ -350,14 +375,23 @@ struct Describe {
             {"members_heard", members}};
   }
   json operator()(const Permit& m) {
-    return {{"boot", m.boot},       {"to_boot", m.to_boot},         {"number", m.number},
-            {"granted", m.granted}, {"out_of_sync", m.out_of_sync}, {"you_are_out_of_sync", m.you_are_out_of_sync}};
+    return {{"boot", m.boot},
+            {"to_boot", m.to_boot},
+            {"number", m.number},
+            {"granted", m.granted},
+            {"in_sync", m.in_sync},
+            {"you_are_out_of_sync", m.you_are_out_of_sync},
+            {"covers", {m.covers.first, m.covers.last}},
+            {"out_of_sync", j(m.out_of_sync)}};
   }
-  json operator()(const SyncRequest& m) { return {{"cursor", m.cursor}, {"boot", m.boot}}; }
+  json operator()(const SyncRequest& m) { return {{"cursor", m.cursor}, {"boot", m.boot}, {"slots", j(m.slots)}}; }
   json operator()(const SyncChunk& m) {
     json records = json::array();
     for (auto& r : m.records) records.push_back(j(r));
-    return {{"boot", m.boot}, {"cursor", m.cursor}, {"next", m.next}, {"in_sync", m.in_sync}, {"records", records}};
+    json placed = json::array();
+    for (auto& p : m.placed) placed.push_back({{"record", j(p.record)}, {"born_new", p.born_new}});
+    return {{"boot", m.boot},          {"cursor", m.cursor}, {"next", m.next},  {"out_of_sync", j(m.out_of_sync)},
+            {"lacking", j(m.lacking)}, {"records", records}, {"placed", placed}};
   }
   json operator()(const Purge& m) {
     return {{"key", j(m.key)},

@@ -98,6 +98,11 @@ TEST(Messages, WhatIsOutOfBoundsIsNotWritten) {
                                         {IpAddress::v4(from_hex("cb00710a")), {443}});
   const Record record{.group = {10}, .member = {1}, .owner = NodeId::member({1})};
   const std::vector<uint8_t> large(kMessagePacketMax + 1);
+  auto many_slots = [] {
+    std::vector<SlotRange> out;
+    for (uint16_t i = 0; i <= kSlotRangesMax; ++i) out.push_back({i, i});
+    return out;
+  };
   struct Row {
     const char* name;
     MessageHeader header;
@@ -138,7 +143,21 @@ TEST(Messages, WhatIsOutOfBoundsIsNotWritten) {
       {"change 0", header, Change{.record = record}},
       {"too many members", header,
        Heartbeat{.members_heard = std::vector<MemberId>(kHeartbeatMembersMax + 1, MemberId{1})}},
-      {"too many records", header, SyncChunk{.records = std::vector<Record>(kSyncRecordsMax + 1, record)}},
+      {"too many records", header,
+       SyncChunk{.cursor = kSyncRecordsCursor, .records = std::vector<Record>(kSyncRecordsMax + 1, record)}},
+      {"too many records, held and placed", header,
+       SyncChunk{.cursor = kSyncRecordsCursor,
+                 .records = std::vector<Record>(kSyncRecordsMax, record),
+                 .placed = {{record, false}}}},
+      {"records before the first cursor", header, SyncChunk{.records = {record}}},
+      {"out of sync later", header, SyncChunk{.cursor = kSyncRecordsCursor, .out_of_sync = {{1, 2}}}},
+      {"tombstone placed", header,
+       SyncChunk{.cursor = kSyncRecordsCursor,
+                 .placed = {{changed([](Record& r) { r.state = RecordState::removed; }), false}}}},
+      {"slots backwards", header, Permit{.out_of_sync = {{2, 1}}}},
+      {"covers backwards", header, Permit{.covers = {2, 1}}},
+      {"slots twice", header, SyncRequest{.slots = {{1, 5}, {5, 9}}}},
+      {"too many slots", header, SyncRequest{.slots = many_slots()}},
       {"entry without member", header, Entry{.group = {1}}},
       {"entry with a packet too large", header, Entry{.group = {1}, .member = {1}, .packet = large}},
       {"echo beyond 48 bits", header, Entry{.group = {1}, .member = {1}, .echo = {1, 1ull << 48}}},
@@ -175,12 +194,13 @@ TEST(Messages, SizesAreThoseOfTheDocument) {
       {Held{.owner = NodeId::op()}, 20 + 31},
       {Withdraw{.owner = NodeId::op()}, 20 + 30},
       {Change{.number = 1, .record = record}, 20 + 76},
-      {ChangeAck{}, 20 + 25},
+      {ChangeAck{}, 20 + 24},
       {HoldersSilent{}, 20 + 26},
       {Heartbeat{}, 20 + 26},
-      {Permit{}, 20 + 19},
-      {SyncRequest{}, 20 + 12},
-      {SyncChunk{}, 20 + 22},
+      {Permit{}, 20 + 25},
+      {SyncRequest{}, 20 + 14},
+      {SyncRequest{.slots = {{1, 2}, {4, 5}}}, 20 + 14 + 8},
+      {SyncChunk{}, 20 + 26},
       {Purge{{}, {1}, {}, RecordState::revoked, 0}, 20 + 34},
       {Entry{.group = {1}, .member = {1}}, 20 + 57},
       {Notice{0, {}, RecordState::revoked, 0}, 20 + 19},

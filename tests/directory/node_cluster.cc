@@ -12,8 +12,9 @@ constexpr Duration kMemberBeat = 250ms;  // members' keep-alives
 Cluster::Cluster(ClusterOptions o) : options(std::move(o)), rng(options.seed), next_beat_(now) {
   for (size_t i = 0; i < secret.raw.size(); ++i) secret.raw[i] = static_cast<uint8_t>(i + 1);
   std::vector<ViewNode> nodes;
-  for (uint32_t p = 1; p <= options.nodes; ++p) nodes.push_back({ProxyId{p}, "zone" + std::to_string(p)});
+  for (uint32_t p = 1; p <= options.nodes; ++p) nodes.push_back(view_node(p));
   view = View({.revision = 1, .replicas = options.replicas, .writes = options.writes}, nodes);
+  views_ = {view};
   for (uint32_t p = 1; p <= options.nodes; ++p) start(p);
 }
 
@@ -48,7 +49,8 @@ void Cluster::start(uint32_t p) {
         static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count())};
   };
   x.node = std::make_unique<Node>(
-      NodeOptions{.self = ProxyId{p}, .view = view, .groups = {g}, .seed = rng(), .newest_stamp = stamp}, now);
+      NodeOptions{.self = ProxyId{p}, .view = views_[told_[p]], .groups = {g}, .seed = rng(), .newest_stamp = stamp},
+      now);
   drain(p);
 }
 
@@ -63,9 +65,35 @@ void Cluster::resume(uint32_t p) {
 }
 
 void Cluster::isolate(uint32_t p) {
-  for (uint32_t q = 1; q <= options.nodes; ++q) {
+  for (const auto& [q, x] : proxies_) {
     if (q != p) cut(p, q);
   }
+}
+
+void Cluster::next_view(const std::set<uint32_t>& nodes) {
+  for (uint32_t p : nodes) {
+    if (proxies_.contains(p)) continue;
+    told_[p] = views_.size() - 1;
+    start(p);
+  }
+  std::vector<ViewNode> all;
+  for (uint32_t p : nodes) all.push_back(view_node(p));
+  view = View({.revision = view.id().revision + 1, .replicas = options.replicas, .writes = options.writes}, all);
+  views_.push_back(view);
+}
+
+void Cluster::tell(uint32_t p) {
+  while (!told(p)) {
+    const View& next = views_[++told_[p]];
+    if (!up(p)) continue;
+    proxies_.at(p).node->set_view(next, now);
+    drain(p);
+  }
+}
+
+void Cluster::change_view(const std::set<uint32_t>& nodes) {
+  next_view(nodes);
+  for (const auto& [p, x] : proxies_) tell(p);
 }
 
 void Cluster::post(NodeId from, NodeId to, std::vector<uint8_t> bytes) {

@@ -68,7 +68,7 @@ class Cluster {
   const GroupId group{10};
   ClusterOptions options;
   GroupSecret secret;
-  View view;
+  View view;  // the newest
   Instant now{std::chrono::hours(1)};
   std::mt19937_64 rng;
 
@@ -83,6 +83,11 @@ class Cluster {
   void restart(uint32_t p) { stop(p), start(p); }
   void pause(uint32_t p) { proxies_.at(p).paused = true; }
   void resume(uint32_t p);
+  // The next view. Nodes that do not run yet are started; each takes it when it is told.
+  void next_view(const std::set<uint32_t>& nodes);
+  void tell(uint32_t p);  // all views up to the newest, one by one
+  bool told(uint32_t p) const { return told_.at(p) + 1 == views_.size(); }
+  void change_view(const std::set<uint32_t>& nodes);  // and everybody is told
   void cut(uint32_t a, uint32_t b) { cut_.insert(std::minmax(a, b)); }
   void isolate(uint32_t p);  // from the other proxies; members still reach it
   void heal() { cut_.clear(); }
@@ -154,6 +159,10 @@ class Cluster {
   uint32_t next_request() { return ++last_request_; }
   double chance() { return std::uniform_real_distribution<double>(0, 1)(rng); }
 
+  static ViewNode view_node(uint32_t p) { return {ProxyId{p}, "zone" + std::to_string(p)}; }
+
+  std::vector<View> views_;
+  std::map<uint32_t, size_t> told_;  // views, up to which
   std::map<uint32_t, Proxy> proxies_;
   std::priority_queue<Datagram> network_;
   uint64_t order_ = 0;

@@ -34,6 +34,7 @@ struct ModelOptions {
   bool degraded_accept = false;  // with it, or `available`, the two sides of a partition may each take an insert
   bool faults = true;            // partitions, pauses, crashes
   bool thieves = true;           // other members try to take sessions that have an owner
+  bool views = false;            // nodes join and leave
   Duration length = 90s;
   std::function<void(NodeId, NodeId, Message&)> tamper;
   std::function<bool(NodeId, NodeId, const Message&)> filter;
@@ -82,6 +83,7 @@ class Model {
   }
   uint64_t acknowledged() const { return acknowledged_; }
   uint64_t silenced() const { return silenced_; }
+  uint64_t views() const { return views_; }
 
  private:
   struct Kept {  // one owner inserts it and refreshes it for ever
@@ -118,6 +120,7 @@ class Model {
 
   void step() {
     if (options_.faults) fault();
+    if (options_.views) change_view();
     switch (below(8)) {
       case 0: return insert_kept();
       case 1: return refresh_kept();
@@ -166,6 +169,26 @@ class Model {
           break;
       }
     }
+  }
+  // --- views: a node more or less, of which each node hears at its own time; sometimes two changes in a row ---
+  void change_view() {
+    for (auto& [p, when] : hears_) {
+      if (when <= c_.now && c_.up(p)) c_.tell(p);
+    }
+    if (!one_in(60)) return;
+    uint32_t p = any_node();
+    auto next = in_view_;
+    if (!next.erase(p)) next.insert(p);
+    if (next.size() < 3) return;
+    in_view_ = next;
+    ++views_;
+    c_.next_view(next);
+    for (uint32_t q = 1; q <= options_.nodes; ++q)
+      hears_[q] = c_.now + std::chrono::milliseconds(below(one_in(4) ? 4'000 : 200));
+  }
+  void end_views() {
+    if (!options_.views) return;
+    for (uint32_t p = 1; p <= options_.nodes; ++p) c_.tell(p);
   }
   void end_faults() {
     fault_ends_ = c_.now;
@@ -336,7 +359,8 @@ class Model {
   // All faults end; after a while everything acknowledged has to be there, and every node in sync.
   void settle() {
     end_faults();
-    c_.run(4s);
+    end_views();
+    c_.run(options_.views ? 18s : 4s);  // the hand-over may have to wait for a replica that has lost its memory
     for (uint32_t p = 1; p <= options_.nodes; ++p) {
       if (!c_.node(p).status(c_.now).in_sync)
         violations_.push_back("p" + std::to_string(p) + " does not come into sync");
@@ -350,6 +374,9 @@ class Model {
         there = there || (r && r->owner == NodeId::member(MemberId{k.owner}));
       }
       if (!there) violation("lost", k.id);
+      unsigned lack = 0;
+      for (ProxyId p : c_.view.replicas(c_.key(k.id).slot())) lack += !c_.node(p.value).is_held(c_.key(k.id));
+      if (lack >= c_.view.read_count()) violation("lost (none would be confirmed)", k.id);
       if (a && a->status == QueryAnswer::Status::live && a->member.value != k.owner && strict_)
         violation("thief", k.id);
     }
@@ -368,7 +395,9 @@ class Model {
   uint32_t faulty_ = 0;
   bool paused_ = false;
   Instant fault_ends_{};
-  uint64_t acknowledged_ = 0, silenced_ = 0;
+  std::set<uint32_t> in_view_ = {1, 2, 3, 4, 5};
+  std::map<uint32_t, Instant> hears_;  // of the newest view
+  uint64_t acknowledged_ = 0, silenced_ = 0, views_ = 0;
 };
 
 std::string list(const std::vector<std::string>& all) {
@@ -399,6 +428,24 @@ TEST(NodeModel, RandomHistories) {
   }
   EXPECT_GE(acknowledged, 5 * (last - first + 1)) << "the histories have to do something";
   EXPECT_GT(silenced, last - first);
+}
+
+TEST(NodeModel, RandomHistoriesWithViewChanges) {
+  uint64_t first = 1, last = 6;
+  if (const char* seed = std::getenv("STATECAST_SEED")) first = last = std::strtoull(seed, nullptr, 10);
+  if (const char* runs = std::getenv("STATECAST_RUNS")) last = first + std::strtoull(runs, nullptr, 10) - 1;
+  uint64_t acknowledged = 0, views = 0;
+  for (uint64_t seed = first; seed <= last; ++seed) {
+    Model model({.seed = seed, .nodes = 5, .faults = seed % 4 != 0, .views = true});
+    const auto& violations = model.run();
+    ASSERT_TRUE(violations.empty()) << "again: STATECAST_SEED=" << seed
+                                    << " directory_node_model_test --gtest_filter=*WithViewChanges\n"
+                                    << list(violations);
+    acknowledged += model.acknowledged();
+    views += model.views();
+  }
+  EXPECT_GE(acknowledged, 5 * (last - first + 1)) << "the histories have to do something";
+  EXPECT_GE(views, 10 * (last - first + 1));
 }
 
 // In the order in which they were found:

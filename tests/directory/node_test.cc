@@ -317,7 +317,7 @@ TEST(Node, ADegradedInsertGivesWayToAnAcknowledgedOneAndIsPromisedWhenItIsRenewe
 }
 
 TEST(Node, LateCopyOfAWithdrawnInsertIsRefused) {
-  Cluster c({});
+  Cluster c({.delay_min = 500us, .delay_max = 500us});
   c.run(1s);
   SessionId id = c.session(40000);
   // Node 3 hears of neither, so that each of the two inserts meets the other and has to be withdrawn.

@@ -99,6 +99,50 @@ class QuerierTest : public ::testing::Test {
   std::optional<Querier> querier;
 };
 
+TEST_F(QuerierTest, NoneCountsOnlyFromReplicasOfItsOwnView) {
+  ASSERT_TRUE(ask());
+  for (int i = 0; i < 2; ++i) {
+    auto q = sent();
+    ASSERT_TRUE(q);
+    q->header.view.revision = 2;
+    answer(*q, word(Status::none));
+  }
+  EXPECT_FALSE(event()) << "R-W+1 words, but of another view";
+  auto q = sent();
+  ASSERT_TRUE(q);
+  q->header.view.revision = 2;
+  answer(*q, live());
+  auto e = event();
+  ASSERT_TRUE(e);
+  EXPECT_EQ(e->kind, CacheEvent::Kind::lease) << "who grants is in sync, whatever its view";
+}
+
+TEST_F(QuerierTest, OpenQuestionsFollowTheView) {
+  make(3, {9});
+  ASSERT_TRUE(ask());
+  auto before = sent();
+  ASSERT_TRUE(before);
+  querier->set_view(View({.revision = 2}, {{{4}, ""}, {{5}, ""}, {{6}, ""}}), now);
+  auto after = sent();
+  ASSERT_TRUE(after);
+  EXPECT_GE(after->to.value, 4u);
+  EXPECT_EQ(after->header.view.revision, 2u);
+  EXPECT_TRUE(querier->on_message(NodeId::proxy(before->to), encode(before->header, word(Status::none)), now));
+  EXPECT_FALSE(event()) << "what the former replicas say comes too late";
+  answer(*after, word(Status::none));
+  after = sent();
+  ASSERT_TRUE(after);
+  answer(*after, word(Status::none));
+  ASSERT_TRUE(event());
+  // Where the replicas are the same, the question goes on.
+  ASSERT_TRUE(ask());
+  before = sent();
+  querier->set_view(View({.revision = 3}, {{{4}, ""}, {{5}, ""}, {{6}, ""}}), now);
+  EXPECT_FALSE(sent());
+  answer(*before, live());
+  EXPECT_TRUE(event());
+}
+
 TEST_F(QuerierTest, ALeaseCountsFromWhenTheQuestionLeft) {
   ASSERT_TRUE(ask());
   auto q = sent();

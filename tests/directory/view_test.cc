@@ -130,6 +130,23 @@ TEST(View, DistinctZonesFirst) {
   check({{{1}, "a"}, {{2}, "a"}, {{3}, "a"}, {{4}, "b"}}, 2);
 }
 
+TEST(View, SamePlacement) {
+  const View three({.revision = 1}, nodes(3)), later({.revision = 2}, nodes(3)), four({.revision = 2}, nodes(4));
+  const View other_w({.revision = 2, .writes = 3}, nodes(3));
+  EXPECT_TRUE(three.contains({3}));
+  EXPECT_FALSE(three.contains({4}));
+  unsigned kept = 0;
+  for (unsigned i = 0; i < kSlots; ++i) {
+    Slot slot{static_cast<uint16_t>(i)};
+    ASSERT_TRUE(three.same_placement(later, slot));
+    ASSERT_FALSE(three.same_placement(other_w, slot)) << "copies are counted otherwise";
+    bool same = three.same_placement(four, slot);
+    ASSERT_EQ(same, !four.is_replica({4}, slot));
+    kept += same;
+  }
+  EXPECT_NEAR(kept, kSlots / 4, kSlots / 40);
+}
+
 TEST(View, TheHashNamesTheContent) {
   const auto three = nodes(3);
   const ViewOptions options{.revision = 5, .replicas = 3, .writes = 2};

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What must hold while one view follows another: nothing acknowledged is lost, nothing counts in two views, nothing is
+// granted twice, and no "none" comes from a node that cannot know.
+#include <gtest/gtest.h>
+
+#include "tests/directory/node_cluster.h"
+
+namespace statecast {
+namespace {
+
+using In = InsertAnswer::Status;
+using Re = RequestAnswer::Status;
+using Qu = QueryAnswer::Status;
+
+// A session whose slot these nodes hold, out of all that may.
+SessionId session_of(const Cluster& c, const std::set<uint32_t>& replicas, uint16_t from = 1'000) {
+  for (uint16_t port = from; port != 0; ++port) {
+    SessionId id = c.session(port);
+    auto of = c.view.replicas(c.key(id).slot());
+    if (std::all_of(of.begin(), of.end(), [&](ProxyId p) { return replicas.contains(p.value); })) return id;
+  }
+  std::abort();
+}
+
+bool all_in_sync(Cluster& c) {
+  for (const ViewNode& n : c.view.nodes()) {
+    if (c.up(n.id.value) && !c.node(n.id.value).status(c.now).in_sync) return false;
+  }
+  return true;
+}
+
+unsigned copies(Cluster& c, const SessionId& id) {
+  unsigned n = 0;
+  for (ProxyId p : c.view.replicas(c.key(id).slot())) n += c.up(p.value) && c.node(p.value).is_held(c.key(id));
+  return n;
+}
+
+// What a proxy would find out: a lease at one of them, whoever else may lack it.
+bool found(Cluster& c, const SessionId& id) {
+  bool live = false;
+  for (ProxyId p : c.view.replicas(c.key(id).slot())) {
+    uint32_t q = c.query(c.up(1) ? 1 : 2, id, p.value);
+    c.run_until([&] { return c.query_answer(q).has_value(); }, 20ms);
+    live = live || (c.query_answer(q) && c.query_answer(q)->status == Qu::live);
+  }
+  return live;
+}
+
+In insert(Cluster& c, const SessionId& id, uint32_t via, uint64_t bucket = kUnlimitedBytes) {
+  uint32_t r = c.insert({.id = id,
+                         .via = via,
+                         .state = RecordState::established,
+                         .lifetime = 120s,
+                         .bucket = bucket,
+                         .bucket_counter = 1});
+  c.run_until([&] { return c.insert_answer(r).has_value(); }, 1s);
+  return c.insert_answer(r) ? c.insert_answer(r)->status : In::try_again;
+}
+
+std::optional<QueryAnswer> ask_one(Cluster& c, const SessionId& id, uint32_t replica) {
+  uint32_t q = c.query(1, id, replica);
+  c.run_until([&] { return c.query_answer(q).has_value(); }, 100ms);
+  return c.query_answer(q);
+}
+
+TEST(NodeView, ANodeJoinsUnderInserts) {
+  Cluster c({.members = 3});
+  c.run(2s);
+  std::vector<SessionId> acknowledged;
+  unsigned refused = 0;
+  auto some = [&](uint16_t from, uint16_t count) {
+    for (uint16_t i = 0; i < count; ++i) {
+      SessionId id = c.session(static_cast<uint16_t>(from + i));
+      (insert(c, id, 1 + i % 3) == In::ok ? acknowledged.push_back(id) : void(++refused));
+    }
+  };
+  some(1'000, 100);
+  c.next_view({1, 2, 3, 4});
+  for (uint32_t p : {2u, 4u, 1u, 3u}) {
+    c.tell(p);
+    some(static_cast<uint16_t>(2'000 + 100 * p), 5);
+  }
+  some(3'000, 100);
+  EXPECT_TRUE(c.run_until([&] { return all_in_sync(c); }, 2s));
+  EXPECT_LE(refused, 6u) << "while the nodes are of two minds, for a moment";
+  EXPECT_GT(c.node(4).status(c.now).slots, 45'000u);
+  for (const SessionId& id : acknowledged) EXPECT_GE(copies(c, id), 2u);
+  EXPECT_GT(c.node(4).status(c.now).records, 100u) << "three quarters of them are its";
+  // And any one of them may die.
+  c.stop(1);
+  c.run(1500ms);
+  for (const SessionId& id : acknowledged) EXPECT_TRUE(found(c, id));
+}
+
+TEST(NodeView, ANodeLeavesAndTakesNothingWithIt) {
+  Cluster c({.nodes = 4});
+  c.run(2s);
+  std::vector<SessionId> all;
+  for (uint16_t i = 0; i < 200; ++i) {
+    all.push_back(c.session(static_cast<uint16_t>(1'000 + i)));
+    ASSERT_EQ(insert(c, all.back(), 1 + i % 4), In::ok);
+  }
+  c.change_view({1, 2, 3});
+  EXPECT_TRUE(c.run_until([&] { return all_in_sync(c) && c.node(4).status(c.now).handed_over; }, 2s));
+  EXPECT_FALSE(c.node(4).status(c.now).in_view);
+  c.stop(4);
+  for (const SessionId& id : all) EXPECT_GE(copies(c, id), 2u);
+  c.stop(2);
+  c.run(1500ms);
+  for (const SessionId& id : all) EXPECT_TRUE(found(c, id));
+}
+
+TEST(NodeView, ANewReplicaKnowsNothingBeforeTheHandOver) {
+  Cluster c({});
+  c.run(2s);
+  c.next_view({1, 2, 4});
+  SessionId id = session_of(c, {1, 2, 4});
+  SessionId unknown = session_of(c, {1, 2, 4}, 20'000);
+  ASSERT_EQ(insert(c, id, 1), In::ok);
+  c.filter = [](NodeId, NodeId, const Message& m) { return !std::holds_alternative<SyncChunk>(m.body); };
+  for (uint32_t p : {1u, 2u, 3u, 4u}) c.tell(p);
+  c.run(1s);
+  EXPECT_FALSE(c.node(4).in_sync(c.key(id).slot()));
+  EXPECT_EQ(ask_one(c, id, 4)->status, Qu::ask_another) << "neither live";
+  EXPECT_EQ(ask_one(c, unknown, 4)->status, Qu::ask_another) << "nor none";
+  EXPECT_EQ(ask_one(c, id, 1)->status, Qu::live) << "those who stay go on";
+  // It takes writes, but they do not count: without node 2 there are not two copies.
+  c.stop(2);
+  uint32_t r = c.insert({.id = unknown, .via = 1, .state = RecordState::established});
+  c.run(500ms);
+  EXPECT_NE(c.insert_answer(r)->status, In::ok);
+  c.filter = nullptr;
+  EXPECT_TRUE(c.run_until([&] { return all_in_sync(c); }, 3s)) << "nodes 1 and 3 have what is needed";
+  EXPECT_EQ(ask_one(c, id, 4)->status, Qu::live);
+}
+
+TEST(NodeView, AReplicaDiesDuringTheHandOver) {
+  Cluster c({});
+  c.run(2s);
+  c.next_view({1, 2, 4});
+  SessionId id = session_of(c, {1, 2, 4});
+  // Node 1 never hears of the session: 2 and 3 have it.
+  c.filter = [](NodeId, NodeId to, const Message& m) {
+    return to != NodeId::proxy(ProxyId{1}) ||
+           !(std::holds_alternative<Place>(m.body) || std::holds_alternative<Held>(m.body));
+  };
+  ASSERT_EQ(insert(c, id, 2), In::ok);
+  c.run(10ms);
+  // And node 2 dies before it has sent anything.
+  c.filter = [](NodeId from, NodeId, const Message& m) {
+    return from != NodeId::proxy(ProxyId{2}) || !std::holds_alternative<SyncChunk>(m.body);
+  };
+  for (uint32_t p : {1u, 2u, 3u, 4u}) c.tell(p);
+  c.stop(2);
+  EXPECT_TRUE(c.run_until([&] { return c.node(4).in_sync(c.key(id).slot()); }, 2s)) << "from 1, and 3 that has left";
+  EXPECT_TRUE(c.node(4).is_held(c.key(id)));
+  c.run(1s);
+  EXPECT_EQ(ask_one(c, id, 4)->status, Qu::live);
+}
+
+// What a replica of the view before has only placed, the coordinator has acknowledged, perhaps, and is gone.
+TEST(NodeView, WhatIsOnlyPlacedIsHandedOverToo) {
+  Cluster c({});
+  c.run(2s);
+  c.next_view({1, 2, 4});
+  SessionId id = session_of(c, {1, 2, 4});
+  c.filter = [](NodeId, NodeId to, const Message& m) {
+    return !std::holds_alternative<Held>(m.body) &&
+           (to != NodeId::proxy(ProxyId{1}) || !std::holds_alternative<Place>(m.body));
+  };
+  ASSERT_EQ(insert(c, id, 3), In::ok) << "held at 3, placed at 2";
+  c.stop(3);
+  for (uint32_t p : {1u, 2u, 4u}) c.tell(p);
+  EXPECT_TRUE(c.run_until([&] { return c.node(4).in_sync(c.key(id).slot()); }, 50ms)) << "from 1 and 2";
+  EXPECT_EQ(ask_one(c, id, 4)->status, Qu::ask_another) << "not none";
+  c.filter = nullptr;
+  c.run(500ms);
+  EXPECT_GE(copies(c, id), 2u);
+  EXPECT_TRUE(found(c, id));
+}
+
+TEST(NodeView, TwoViewChangesOneAfterTheOther) {
+  Cluster c({});
+  c.run(2s);
+  std::vector<SessionId> all;
+  for (uint16_t i = 0; i < 50; ++i) {
+    all.push_back(c.session(static_cast<uint16_t>(1'000 + i)));
+    ASSERT_EQ(insert(c, all.back(), 1 + i % 3), In::ok);
+  }
+  c.change_view({1, 2, 4});
+  c.change_view({1, 4, 5});
+  c.run(300us);  // no chunk has come yet
+  c.change_view({4, 5, 6});
+  EXPECT_TRUE(c.run_until([&] { return all_in_sync(c); }, 20s));
+  for (const SessionId& id : all) EXPECT_EQ(copies(c, id), 3u);
+}
+
+TEST(NodeView, AcknowledgementsOfTwoViewsAreNotCountedTogether) {
+  Cluster c({.degraded_accept = false});
+  c.run(2s);
+  c.next_view({1, 2, 4});
+  SessionId old_one = session_of(c, {1, 2, 4}), new_one = session_of(c, {1, 2, 4}, 20'000);
+  // Nodes 1 and 4 go on; 2 and 3 have not heard of it.
+  c.tell(1);
+  c.tell(4);
+  c.run(1500ms);
+  EXPECT_FALSE(c.node(4).in_sync(c.key(old_one).slot())) << "only one of three has sealed";
+  EXPECT_EQ(insert(c, new_one, 1), In::refused) << "1 alone counts";
+  EXPECT_EQ(insert(c, old_one, 3), In::ok) << "2 and 3 are W of the view before";
+  c.run(10ms);
+  EXPECT_EQ(ask_one(c, old_one, 1)->status, Qu::none) << "one of three may lack it, but";
+  EXPECT_EQ(ask_one(c, old_one, 4)->status, Qu::ask_another) << "nobody confirms that in this view";
+  c.tell(2);
+  EXPECT_TRUE(c.run_until([&] { return all_in_sync(c); }, 2s));
+  EXPECT_TRUE(c.node(4).is_held(c.key(old_one)));
+}
+
+TEST(NodeView, PermitsGoOnWhereTheSlotHasNotMoved) {
+  Cluster c({.nodes = 4});
+  c.run(2s);
+  SessionId stays, moves;
+  c.next_view({1, 2, 3, 4, 5});
+  for (uint16_t port = 1'000; stays.length == 0 || moves.length == 0; ++port) {
+    SessionId id = c.session(port);
+    Slot slot = c.key(id).slot();
+    if (!c.view.is_replica(ProxyId{1}, slot) || !c.view.is_replica(ProxyId{2}, slot)) continue;
+    (c.view.is_replica(ProxyId{5}, slot) ? moves : stays) = id;
+  }
+  c.run(2s);
+  ASSERT_EQ(insert(c, stays, 2), In::ok);
+  ASSERT_EQ(insert(c, moves, 2), In::ok);
+  c.run(10ms);
+  if (!c.node(1).in_sync(c.key(moves).slot())) GTEST_FAIL() << "node 1 had it before";
+  c.tell(1);
+  EXPECT_EQ(ask_one(c, stays, 1)->status, Qu::live);
+  EXPECT_EQ(ask_one(c, moves, 1)->status, Qu::ask_another) << "those permits were for other replicas";
+  for (uint32_t p : {2u, 3u, 4u, 5u}) c.tell(p);
+  c.run(50ms);
+  EXPECT_EQ(ask_one(c, moves, 1)->status, Qu::live) << "at once: it need not wait for the next heartbeat";
+}
+
+TEST(NodeView, APartitionDuringTheChange) {
+  Cluster c({.degraded_accept = false});
+  c.run(2s);
+  c.next_view({1, 2, 4});
+  SessionId id = session_of(c, {1, 2, 4}), later = session_of(c, {1, 2, 4}, 20'000);
+  ASSERT_EQ(insert(c, id, 3), In::ok);
+  ASSERT_EQ(ask_one(c, id, 3)->status, Qu::live);
+  c.isolate(3);  // and it does not hear of the view either
+  for (uint32_t p : {1u, 2u, 4u}) c.tell(p);
+  EXPECT_TRUE(c.run_until([&] { return all_in_sync(c); }, 2s)) << "1 and 2 are enough";
+  EXPECT_EQ(insert(c, later, 4), In::ok);
+  c.run(1s);
+  c.heal();
+  c.run(100ms);
+  EXPECT_EQ(ask_one(c, id, 3)->status, Qu::ask_another) << "nobody gives it permits of that view any more";
+  EXPECT_EQ(insert(c, session_of(c, {1, 2, 4}, 30'000), 3), In::refused);
+  EXPECT_GT(c.counter(3, "directory.message.view_mismatch.messages"), 0u);
+  c.tell(3);
+  c.run(1s);
+  EXPECT_EQ(insert(c, session_of(c, {1, 2, 4}, 40'000), 3), In::ok) << "it relays now";
+}
+
+TEST(NodeView, RevocationsDuringTheHandOverAreNotLost) {
+  for (bool stays : {true, false}) {
+    Cluster c({});
+    c.run(13s);  // so that those who stay know all of their holders
+    c.next_view({1, 2, 4});
+    SessionId id = session_of(c, {1, 2, 4});
+    ASSERT_EQ(insert(c, id, 1), In::ok);
+    // One of three misses it: one that stays, or the one that leaves.
+    ProxyId without{stays ? 1u : 3u};
+    c.filter = [&](NodeId, NodeId to, const Message& m) {
+      return to != NodeId::proxy(without) || !std::holds_alternative<Change>(m.body);
+    };
+    uint32_t r = c.revoke(NodeId::op(), id, 2);
+    ASSERT_TRUE(c.run_until([&] { return c.answered(r, Re::stored); }, 100ms));
+    for (uint32_t p : {1u, 2u, 3u, 4u}) c.tell(p);
+    c.filter = nullptr;
+    for (int i = 0; i < 40; ++i) {
+      c.run(25ms);
+      for (uint32_t p : {1u, 2u, 4u}) {
+        auto a = ask_one(c, id, p);
+        EXPECT_TRUE(a->status == Qu::tombstone || a->status == Qu::ask_another) << "p" << p << " after " << i;
+      }
+    }
+    EXPECT_TRUE(all_in_sync(c));
+    for (uint32_t p : {1u, 2u, 4u}) EXPECT_EQ(c.node(p).find(c.key(id), c.now)->state, RecordState::revoked) << p;
+    EXPECT_FALSE(c.answered(r, Re::silent)) << "node 4 does not know whom node 3 granted what";
+    EXPECT_TRUE(c.run_until([&] { return c.answered(r, Re::silent); }, 15s)) << "but time ends that";
+  }
+}
+
+TEST(NodeView, ARevocationUnderWayAtANodeThatLeavesIsSaidAgainElsewhere) {
+  Cluster c({});
+  c.run(2s);
+  c.next_view({1, 2, 4});
+  SessionId id = session_of(c, {1, 2, 4});
+  ASSERT_EQ(insert(c, id, 1), In::ok);
+  c.filter = [](NodeId, NodeId, const Message& m) { return !std::holds_alternative<Change>(m.body); };
+  uint32_t r = c.revoke(NodeId::op(), id, 3);
+  c.run(5ms);
+  for (uint32_t p : {1u, 2u, 3u, 4u}) c.tell(p);
+  EXPECT_TRUE(c.run_until([&] { return c.answered(r, Re::try_again); }, 100ms));
+  c.filter = nullptr;
+  c.revoke(NodeId::op(), id, 3, 600s, r);
+  EXPECT_TRUE(c.run_until([&] { return c.answered(r, Re::stored); }, 2s));
+}
+
+TEST(NodeView, ByteSharesAreNotGrantedTwice) {
+  Cluster c({});
+  c.run(2s);
+  c.next_view({1, 2, 4});
+  SessionId id = session_of(c, {1, 2, 4});
+  uint64_t granted = 0;
+  c.events.granted = [&](uint32_t, const SessionKey&, uint64_t bytes, Instant) { granted += bytes; };
+  const uint64_t bucket = 3'000'000;
+  ASSERT_EQ(insert(c, id, 1, bucket), In::ok);
+  auto spend = [&] {
+    for (int i = 0; i < 40; ++i) {
+      for (uint32_t p : {1u, 2u, 3u, 4u}) ask_one(c, id, p);
+    }
+  };
+  spend();
+  EXPECT_EQ(granted, bucket) << "three shares";
+  for (uint32_t p : {1u, 2u, 3u, 4u}) c.tell(p);
+  c.run(1s);
+  ASSERT_TRUE(all_in_sync(c));
+  insert(c, id, 2, bucket);                         // a copy of the insert, with the same bucket
+  c.refresh(1, 4, {{c.handle_of(id), 2, bucket}});  // and one refresh that node 3 had before it left
+  spend();
+  EXPECT_EQ(granted, bucket);
+  // What comes later is node 4's to grant, too.
+  c.run(10s);
+  for (uint32_t p : {1u, 2u, 4u}) c.refresh(1, p, {{c.handle_of(id), 3, bucket}});
+  c.run(50ms);
+  spend();
+  EXPECT_EQ(granted, 2 * bucket);
+}
+
+TEST(NodeView, OwnersLearnWhoHasTheirSlotsNow) {
+  Cluster c({});
+  c.run(2s);
+  c.next_view({1, 2, 4});
+  SessionId id = session_of(c, {1, 2, 4});
+  ASSERT_EQ(insert(c, id, 1), In::ok);
+  uint32_t before = c.refresh(1, 1, {{c.handle_of(id), 1, kUnlimitedBytes}});
+  c.run(50ms);
+  EXPECT_TRUE(c.refresh_answer(before)->unknown.empty());
+  for (uint32_t p : {1u, 2u, 3u, 4u}) c.tell(p);
+  c.run(1s);
+  uint32_t after = c.refresh(1, 1, {{c.handle_of(id), 1, kUnlimitedBytes}});
+  c.run(50ms);
+  EXPECT_EQ(c.refresh_answer(after)->unknown.size(), 1u) << "insert it anew: the answer names node 4";
+  c.run(40s);
+  uint32_t later = c.refresh(1, 1, {{c.handle_of(id), 1, kUnlimitedBytes}});
+  c.run(50ms);
+  EXPECT_TRUE(c.refresh_answer(later)->unknown.empty());
+}
+
+TEST(NodeView, WhatDoesNotFollowIsRefusedOrStartsOver) {
+  Cluster c({});
+  c.run(2s);
+  SessionId id = c.session(1'000);
+  ASSERT_EQ(insert(c, id, 1), In::ok);
+  View older({.revision = 0}, {{ProxyId{1}, "zone1"}});
+  c.node(1).set_view(older, c.now);
+  EXPECT_EQ(c.counter(1, "directory.view.refused.events"), 1u);
+  EXPECT_EQ(ask_one(c, id, 1)->status, Qu::live);
+  View skipped({.revision = 9}, {{ProxyId{1}, "zone1"}, {ProxyId{2}, "zone2"}, {ProxyId{3}, "zone3"}});
+  c.node(1).set_view(skipped, c.now);
+  EXPECT_EQ(c.counter(1, "directory.view.gaps.events"), 1u);
+  EXPECT_EQ(ask_one(c, id, 1)->status, Qu::ask_another);
+}
+
+}  // namespace
+}  // namespace statecast
