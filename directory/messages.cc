@@ -445,6 +445,14 @@ void walk(auto& io, Of<Notice> auto& m) {
 
 void walk(auto&, Of<Ack> auto&) {}
 
+void walk(auto& io, Of<SlotDigests> auto& m) {
+  io.u16(m.first);
+  io.u16(m.last);
+  io.list8(m.digests, kDigestsMax, [](auto& in, auto& v) { in.u64(v); });
+  const size_t slots = m.last < m.first ? 0 : m.last - m.first + 1u;
+  io.check(!m.digests.empty() && slots > 0 && slots % (m.digests.empty() ? 1 : m.digests.size()) == 0);
+}
+
 // --- header ---
 
 struct Outer {
@@ -469,11 +477,11 @@ bool emplace(MessageBody& body, size_t index, std::index_sequence<I...>) {
   return ((index == I && (body.emplace<I>(), true)) || ...);
 }
 
-constexpr const char* kNames[] = {"query",      "query_answer",   "insert",         "insert_answer", "remove",
-                                  "revoke",     "unrevoke",       "request_answer", "refresh",       "refresh_answer",
-                                  "place",      "place_ack",      "held",           "withdraw",      "change",
-                                  "change_ack", "holders_silent", "heartbeat",      "permit",        "sync_request",
-                                  "sync_chunk", "purge",          "entry",          "notice",        "ack"};
+constexpr const char* kNames[] = {
+    "query",          "query_answer", "insert",         "insert_answer", "remove",      "revoke",       "unrevoke",
+    "request_answer", "refresh",      "refresh_answer", "place",         "place_ack",   "held",         "withdraw",
+    "change",         "change_ack",   "holders_silent", "heartbeat",     "permit",      "sync_request", "sync_chunk",
+    "purge",          "entry",        "notice",         "ack",           "slot_digests"};
 static_assert(std::size(kNames) == std::variant_size_v<MessageBody>);
 
 }  // namespace

@@ -302,9 +302,19 @@ struct Notice {
 };
 struct Ack {};  // same request number
 
-using MessageBody = std::variant<Query, QueryAnswer, Insert, InsertAnswer, Remove, Revoke, Unrevoke, RequestAnswer,
-                                 Refresh, RefreshAnswer, Place, PlaceAck, Held, Withdraw, Change, ChangeAck,
-                                 HoldersSilent, Heartbeat, Permit, SyncRequest, SyncChunk, Purge, Entry, Notice, Ack>;
+// --- replica to replica, now and then ---
+// What the sender holds of the slots first..last that both replicate, as many parts as digests, equally large: of each
+// the XOR of its slots' digests (Store::digest). Where the receiver's differs it answers with that part in parts.
+struct SlotDigests {
+  uint16_t first = 0, last = 0;
+  std::vector<uint64_t> digests;
+};
+inline constexpr size_t kDigestsMax = 64;  // of one message
+
+using MessageBody =
+    std::variant<Query, QueryAnswer, Insert, InsertAnswer, Remove, Revoke, Unrevoke, RequestAnswer, Refresh,
+                 RefreshAnswer, Place, PlaceAck, Held, Withdraw, Change, ChangeAck, HoldersSilent, Heartbeat, Permit,
+                 SyncRequest, SyncChunk, Purge, Entry, Notice, Ack, SlotDigests>;
 struct Message {
   MessageHeader header;
   MessageBody body;

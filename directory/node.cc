@@ -172,6 +172,7 @@ void Node::State::on_message(NodeId from, Bytes bytes, Instant now) {
   if (auto* m = std::get_if<Permit>(&message->body)) return on_permit(h, *p, *m, now);
   if (auto* m = std::get_if<SyncRequest>(&message->body)) return on_sync_request(h, *p, *m, now);
   if (auto* m = std::get_if<SyncChunk>(&message->body)) return on_sync_chunk(h, *p, *m, now);
+  if (auto* m = std::get_if<SlotDigests>(&message->body)) return on_slot_digests(*p, *m, now);
   ++count.message_malformed;
 }
 

@@ -131,6 +131,7 @@ void Node::State::learn_boot(Peer& p, uint32_t b, Instant now) {
     }
   }
   send_changes(p, false, now);
+  repairs.erase(p.id);
   if (auto it = walks.find(p.id); it != walks.end()) {
     it->second = {};
     ask_walk(p, now);

@@ -3,6 +3,7 @@
 // life; node_writes.cc is about placed and held, node_changes.cc about tombstones and who must hear of them,
 // node_peers.cc about permits and change lists, node_view.cc about going from one view to the next, node_sync.cc about
 // falling out of sync and back; node_timers.cc has every timer.
+// node_compare.cc is about finding what replicas lack.
 // Threads, ownership: as Node.
 #pragma once
 
@@ -82,6 +83,8 @@ inline constexpr uint64_t kGrantMin = 64 * 1024;
   X(view_refused, "directory.view.refused.events", "views refused because this node had a newer one")                  \
   X(view_gaps, "directory.view.gaps.events", "views that did not follow the one before: all slots were synced anew")   \
   X(view_slots, "directory.view.moved.slots", "slots of this node whose replicas a view has changed")                  \
+  X(repair_slots, "directory.repair.slots",                                                                            \
+    "slots in which this replica and another were found to differ twice, and that were walked through")                \
   X(sync_records, "directory.sync.received.records", "records that other replicas sent to bring this one into sync")   \
   X(change_listed, "directory.change.listed.changes", "changes listed for other replicas")                             \
   X(change_applied, "directory.change.applied.changes", "changes applied from other replicas")                         \
@@ -166,7 +169,7 @@ struct Push {
   unsigned tries = 0;
 };
 
-enum class Timer : uint8_t { heartbeat, changes, write, placed, push, request, sync };
+enum class Timer : uint8_t { heartbeat, changes, write, placed, push, request, sync, compare };
 
 // The chosen ones of `slots` as ranges; what lies between two of `slots` may be covered.
 using Chosen = std::function<bool(uint16_t)>;
@@ -309,6 +312,7 @@ struct Node::State {
   // Through what one peer holds of the missing slots.
   struct Walk {
     bool done = false;
+    bool repair = false;  // of slots that it is in sync in
     uint64_t cursor = 0;
     uint32_t request = 0;
     std::vector<SlotRange> slots;                 // asked for
@@ -323,6 +327,7 @@ struct Node::State {
   void new_boot(Instant now);
   void fall_out_of_sync(Instant now);
   void start_walks(Instant now);
+  Walk* walk_of(ProxyId id);
   void ask_walk(Peer& p, Instant now);
   void on_sync_request(const MessageHeader& h, Peer& p, const SyncRequest& m, Instant now);
   void on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk& m, Instant now);
@@ -333,9 +338,17 @@ struct Node::State {
   bool promote(Missing& missing) const;
   void come_into_sync(const std::vector<uint16_t>& done, Instant now);
 
+  // --- node_compare.cc ---
+  void compare_next(Instant now);
+  std::vector<uint64_t> digests_with(const Peer& p, uint16_t first, uint16_t last, size_t parts) const;
+  void send_digests(Peer& p, uint16_t first, uint16_t last);
+  void on_slot_digests(Peer& p, const SlotDigests& m, Instant now);
+  void on_difference(Peer& p, Slot slot, Instant now);
+
   // --- node_timers.cc: set only there ---
   void start_timers(Instant now);
   void after_heartbeats(Instant now);
+  void after_compared(Instant now);
   void after_changes_sent(Peer& p, bool again, Instant now);
   void after_places_sent(Write& w, Instant now, bool first);
   void after_placed(Placed& p, Instant now);
@@ -408,7 +421,9 @@ struct Node::State {
   };
   std::map<SessionKey, SilentAskers> silent_askers;
 
-  std::map<ProxyId, Walk> walks;
+  std::map<ProxyId, Walk> walks, repairs;
+  std::map<std::pair<ProxyId, uint16_t>, Instant> suspects;  // slots in which that peer differs, since when
+  ProxyId last_compared{};
   std::map<SessionKey, std::set<ProxyId>> synced_tombstones;  // and which peers sent it
 
   std::map<MemberId, Instant> members_heard;

@@ -121,6 +121,7 @@ void Node::State::fall_out_of_sync(Instant now) {
 // From the beginning: what is missing now may lie where the walks have been already.
 void Node::State::start_walks(Instant now) {
   walks.clear();
+  repairs.clear();
   std::set<ProxyId> sources;
   for (const auto& set : replica_sets) sources.insert(set.begin(), set.end());
   for (const Missing& m : unsynced) {
@@ -133,8 +134,15 @@ void Node::State::start_walks(Instant now) {
   check_sync(now);
 }
 
+Node::State::Walk* Node::State::walk_of(ProxyId id) {
+  for (auto* all : {&walks, &repairs}) {
+    if (auto it = all->find(id); it != all->end()) return &it->second;
+  }
+  return nullptr;
+}
+
 void Node::State::ask_walk(Peer& p, Instant now) {
-  Walk& walk = walks[p.id];
+  Walk& walk = walk_of(p.id) ? *walk_of(p.id) : walks[p.id];
   if (walk.cursor == 0) {
     std::vector<uint16_t> from_it;  // it is, or was, a replica of these
     for (uint16_t i : slots) {
@@ -205,9 +213,9 @@ void Node::State::on_sync_request(const MessageHeader& h, Peer& p, const SyncReq
 
 void Node::State::on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk& m, Instant now) {
   learn_boot(p, m.boot, now);
-  auto it = walks.find(p.id);
-  if (it == walks.end() || m.boot != p.boot) return;
-  Walk& walk = it->second;
+  Walk* of = walk_of(p.id);
+  if (!of || m.boot != p.boot) return;
+  Walk& walk = *of;
   if (walk.done || h.request != walk.request || m.cursor != walk.cursor) return;  // a late copy
   walk.out_of_sync.insert(walk.out_of_sync.end(), m.out_of_sync.begin(), m.out_of_sync.end());
   walk.lacking.insert(walk.lacking.end(), m.lacking.begin(), m.lacking.end());
@@ -217,7 +225,10 @@ void Node::State::on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk
   for (const Record& r : m.records) take_synced(p, r, now);
   for (const SyncChunk::Placed& r : m.placed) take_placed(r, now);
   if (!walk.done) return after_chunk(p, now);
-  check_sync(now);
+  if (walk.repair)
+    repairs.erase(p.id);
+  else
+    check_sync(now);
 }
 
 void Node::State::take_synced(Peer& p, const Record& r, Instant now) {

@@ -17,6 +17,7 @@
 //               twice as long each time up to 800 ms; when time stands in for what is missing
 //   sync        out of sync somewhere: ask a replica for its next chunk 200 us after the one before, and again after
 //               max(100 ms, 2 x RTT)
+//   compare     every 10 s (the first time at random): digests to one of the other nodes, in turn
 //
 // Besides, each record ends at its own time (Store). A timer whose reason is gone does nothing when its time comes.
 #include <algorithm>
@@ -26,8 +27,9 @@
 namespace statecast {
 
 namespace {
-constexpr Duration kChunkPause = 200us;
-}
+constexpr Duration kChunkPause = 200us, kRepairPause = 20ms;
+constexpr Duration kComparePeriod = 10s;
+}  // namespace
 
 void Node::State::arm(Instant when, Timer kind, uint64_t id, const SessionKey& key) {
   timers.push({when, ++armed, kind, id, key});
@@ -35,10 +37,16 @@ void Node::State::arm(Instant when, Timer kind, uint64_t id, const SessionKey& k
 
 void Node::State::start_timers(Instant now) {
   arm(now, Timer::heartbeat, 0);
+  arm(now + Duration(static_cast<int64_t>(rng() % static_cast<uint64_t>(Duration(kComparePeriod).count()))),
+      Timer::compare, 0);
 }
 
 void Node::State::after_heartbeats(Instant now) {
   arm(now + kHeartbeatPeriod, Timer::heartbeat, 0);
+}
+
+void Node::State::after_compared(Instant now) {
+  arm(now + kComparePeriod, Timer::compare, 0);
 }
 
 void Node::State::after_changes_sent(Peer& p, bool again, Instant now) {
@@ -79,15 +87,15 @@ void Node::State::after_request_step(Request& r, Instant now) {
 }
 
 void Node::State::after_walk_asked(Peer& p, Instant now) {
-  Instant& again = walks[p.id].again;
+  Instant& again = walk_of(p.id)->again;
   again = now + std::max<Duration>(100ms, 2 * p.rtt());
   arm(again, Timer::sync, p.id.value);
 }
 
-// At most 5,000 chunks a second from one replica: some 6 MB/s.
+// At most 5,000 chunks a second from one replica: some 6 MB/s. A repair has time.
 void Node::State::after_chunk(Peer& p, Instant now) {
-  Instant& again = walks[p.id].again;
-  again = now + kChunkPause;
+  Instant& again = walk_of(p.id)->again;
+  again = now + (walk_of(p.id)->repair ? kRepairPause : kChunkPause);
   arm(again, Timer::sync, p.id.value);
 }
 
@@ -140,10 +148,11 @@ void Node::State::on_timer(Timer kind, uint64_t id, const SessionKey& key, Insta
       }
       return;
     case Timer::sync:
-      if (auto it = walks.find(ProxyId{key32}); it != walks.end() && !it->second.done && it->second.again <= now) {
+      if (Walk* walk = walk_of(ProxyId{key32}); walk && !walk->done && walk->again <= now) {
         ask_walk(*peer(ProxyId{key32}), now);
       }
       return;
+    case Timer::compare: compare_next(now); return after_compared(now);
   }
 }
 

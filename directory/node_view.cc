@@ -68,6 +68,8 @@ void Node::State::set_view(View next, Instant now) {
   while (formers.size() > kFormersMax) formers.pop_front();
   know_nodes();
   for (auto& [id, p] : peers) p.on_view();
+  repairs.clear();
+  suspects.clear();
 
   if (gap) {
     ++count.view_gaps;

@@ -48,8 +48,12 @@ StoredRecord& Store::put(const Record& record, Instant expires) {
     places_[it->second].used = true;
   }
   Place& p = places_[it->second];
-  if (!added) tombstones_ -= is_tombstone(p.stored.record.state);
+  if (!added) {
+    tombstones_ -= is_tombstone(p.stored.record.state);
+    toggle_digest(p.stored.record);
+  }
   p.stored.record = record;
+  toggle_digest(record);
   tombstones_ += is_tombstone(record.state);
   index_handle(it->second);
   set_expires(p.stored, expires);
@@ -88,10 +92,22 @@ void Store::expire(Instant now) {
 void Store::erase(uint32_t place) {
   Place& p = places_[place];
   forget_handle(place);
+  toggle_digest(p.stored.record);
   tombstones_ -= is_tombstone(p.stored.record.state);
   by_key_.erase(p.stored.record.key);
   p = {};
   free_.push_back(place);
+}
+
+// Into the slot's digest, or out of it.
+void Store::toggle_digest(const Record& r) {
+  if (r.state == RecordState::half_open) return;
+  auto mix = HandleHash::mix;
+  uint64_t version = uint64_t(r.version.term) << 48 ^ uint64_t(r.version.incarnation) << 24 ^ r.version.counter;
+  uint64_t d = mix(r.key.high ^ mix(r.key.low ^ mix(version ^ mix(uint64_t(r.owner.value) << 8 | uint8_t(r.state)))));
+  auto it = digests_.try_emplace(r.key.slot().value, 0).first;
+  it->second ^= d;
+  if (it->second == 0) digests_.erase(it);
 }
 
 // A tombstone stays under the handle of the mapping that it ended, so that a refresh of that handle learns of it.

@@ -83,6 +83,12 @@ class Store {
 
   size_t size() const { return by_key_.size(); }
   size_t tombstones() const { return tombstones_; }
+  // Of what is held in a slot, for comparing replicas: the XOR of the records' digests, without those that live for
+  // seconds only.
+  uint64_t digest(Slot slot) const {
+    auto it = digests_.find(slot.value);
+    return it == digests_.end() ? 0 : it->second;
+  }
   // A walk: places 0..places()-1, null where none is.
   size_t places() const { return places_.size(); }
   StoredRecord* at(size_t place, Instant now);
@@ -119,12 +125,14 @@ class Store {
   void index_handle(uint32_t place);
   void forget_handle(uint32_t place);
   void erase(uint32_t place);
+  void toggle_digest(const Record& r);
 
   std::deque<Place> places_;
   std::vector<uint32_t> free_;
   std::unordered_map<SessionKey, uint32_t> by_key_;
   std::unordered_map<HandleKey, uint32_t, HandleHash> by_handle_;
   std::priority_queue<Due> queue_;
+  std::unordered_map<uint16_t, uint64_t> digests_;
   size_t tombstones_ = 0;
 };
 

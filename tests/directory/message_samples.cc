@@ -218,6 +218,12 @@ struct Fill {
       return p;
     });
   }
+  void operator()(SlotDigests& m) {
+    m.digests.resize(1u << rng.below(7));
+    for (uint64_t& d : m.digests) d = bits(rng, 64);
+    m.first = static_cast<uint16_t>(rng.below(32'768));
+    m.last = static_cast<uint16_t>(m.first + m.digests.size() * rng.between(1, 512) - 1);
+  }
   void operator()(Purge& m) {
     m = {random_key(rng), random_group(rng), random_version(rng), random_state(rng), u32(rng)};
   }
@@ -393,6 +399,7 @@ struct Describe {
     return {{"boot", m.boot},          {"cursor", m.cursor}, {"next", m.next},  {"out_of_sync", j(m.out_of_sync)},
             {"lacking", j(m.lacking)}, {"records", records}, {"placed", placed}};
   }
+  json operator()(const SlotDigests& m) { return {{"first", m.first}, {"last", m.last}, {"digests", m.digests}}; }
   json operator()(const Purge& m) {
     return {{"key", j(m.key)},
             {"group", m.group.value},

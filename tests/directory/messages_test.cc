@@ -154,6 +154,9 @@ TEST(Messages, WhatIsOutOfBoundsIsNotWritten) {
       {"tombstone placed", header,
        SyncChunk{.cursor = kSyncRecordsCursor,
                  .placed = {{changed([](Record& r) { r.state = RecordState::removed; }), false}}}},
+      {"no digests", header, SlotDigests{}},
+      {"digests of parts that are not equal", header, SlotDigests{0, 9, std::vector<uint64_t>(4)}},
+      {"digests backwards", header, SlotDigests{9, 8, {1}}},
       {"slots backwards", header, Permit{.out_of_sync = {{2, 1}}}},
       {"covers backwards", header, Permit{.covers = {2, 1}}},
       {"slots twice", header, SyncRequest{.slots = {{1, 5}, {5, 9}}}},
@@ -205,6 +208,7 @@ TEST(Messages, SizesAreThoseOfTheDocument) {
       {Entry{.group = {1}, .member = {1}}, 20 + 57},
       {Notice{0, {}, RecordState::revoked, 0}, 20 + 19},
       {Ack{}, 20},
+      {SlotDigests{0, 63, std::vector<uint64_t>(64)}, 20 + 5 + 64 * 8},
   };
   for (const Row& r : rows) EXPECT_EQ(encode(header, r.body).size(), r.size) << message_name(r.body);
 }

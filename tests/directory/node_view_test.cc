@@ -84,6 +84,7 @@ TEST(NodeView, ANodeJoinsUnderInserts) {
   EXPECT_TRUE(c.run_until([&] { return all_in_sync(c); }, 2s));
   EXPECT_LE(refused, 6u) << "while the nodes are of two minds, for a moment";
   EXPECT_GT(c.node(4).status(c.now).slots, 45'000u);
+  c.run(500ms);  // what was on its way is completed
   for (const SessionId& id : acknowledged) EXPECT_GE(copies(c, id), 2u);
   EXPECT_GT(c.node(4).status(c.now).records, 100u) << "three quarters of them are its";
   // And any one of them may die.
@@ -336,6 +337,38 @@ TEST(NodeView, ByteSharesAreNotGrantedTwice) {
   c.run(50ms);
   spend();
   EXPECT_EQ(granted, 2 * bucket);
+}
+
+TEST(NodeView, ReplicasThatDifferFindItOut) {
+  Cluster c({});
+  c.run(2s);
+  uint64_t digests = 0, chunks = 0;
+  auto count = [&](const Message& m) {
+    digests += std::holds_alternative<SlotDigests>(m.body);
+    chunks += std::holds_alternative<SyncChunk>(m.body);
+  };
+  // Node 1 misses three sessions.
+  c.filter = [&](NodeId, NodeId to, const Message& m) {
+    count(m);
+    return to != NodeId::proxy(ProxyId{1}) ||
+           !(std::holds_alternative<Place>(m.body) || std::holds_alternative<Held>(m.body));
+  };
+  std::vector<SessionId> all;
+  for (uint16_t i = 0; i < 30; ++i) all.push_back(c.session(static_cast<uint16_t>(1'000 + i)));
+  for (size_t i = 0; i < 3; ++i) ASSERT_EQ(insert(c, all[i], 2), In::ok);
+  c.run(10ms);
+  c.filter = [&](NodeId, NodeId, const Message& m) { return count(m), true; };
+  for (size_t i = 3; i < all.size(); ++i) ASSERT_EQ(insert(c, all[i], 2), In::ok);
+  EXPECT_FALSE(c.node(1).is_held(c.key(all[0])));
+  c.run(45s);
+  for (const SessionId& id : all) EXPECT_EQ(copies(c, id), 3u);
+  EXPECT_GT(c.counter(1, "directory.repair.slots"), 2u);
+  EXPECT_EQ(c.counter(2, "directory.sync.received.records"), c.counter(3, "directory.sync.received.records"));
+  // Where nothing differs it costs a message in 10 s.
+  digests = chunks = 0;
+  c.run(50s);
+  EXPECT_NEAR(static_cast<double>(digests), 15, 3) << "three nodes";
+  EXPECT_EQ(chunks, 0u);
 }
 
 TEST(NodeView, OwnersLearnWhoHasTheirSlotsNow) {
