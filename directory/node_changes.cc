@@ -314,6 +314,7 @@ bool Node::State::quiet(const SessionKey& key, Instant now) const {
   Duration life = kPermitLife + cap;
   auto it = moved.find(key.slot().value);
   bool taken_over = it != moved.end() && it->second.taken_over;
+  if (taken_over && !in_sync(key.slot())) return false;  // those who had it may not have sealed it yet
   return now - (taken_over ? std::max(started, it->second.at) : started) >= life + safety_margin(life);
 }
 

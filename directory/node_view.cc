@@ -87,7 +87,11 @@ void Node::State::set_view(View next, Instant now) {
       bool was = before.is_replica(options.self, slot), is = view.is_replica(options.self, slot);
       if (!was && !is) continue;
       ++count.view_slots;
-      if (is) moved[slot.value] = {.at = now, .taken_over = !was};
+      if (is) {
+        // Taken over not long ago, and moved again: it still does not know what was granted before.
+        Moved& m = moved[slot.value];
+        m = {.at = now, .taken_over = !was || m.taken_over};
+      }
       if (is && !was) {
         retired.reset(slot.value);
         miss(slot, source, false, now);

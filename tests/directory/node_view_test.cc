@@ -292,6 +292,28 @@ TEST(NodeView, RevocationsDuringTheHandOverAreNotLost) {
   }
 }
 
+TEST(NodeView, SilenceWaitsForTheGrantsOfWhoHasLeft) {
+  Cluster c({});
+  c.run(13s);
+  c.next_view({1, 2, 4});
+  SessionId id = session_of(c, {1, 2, 4});
+  ASSERT_EQ(insert(c, id, 1), In::ok);
+  // Node 4 hears of the view long before the others do, and after that the hand-over takes its time.
+  c.tell(4);
+  c.run(13s);
+  ASSERT_EQ(ask_one(c, id, 3)->status, Qu::live);
+  c.filter = [](NodeId, NodeId, const Message& m) { return !std::holds_alternative<SyncChunk>(m.body); };
+  for (uint32_t p : {1u, 2u, 3u}) c.tell(p);
+  c.run(300ms);
+  uint32_t r = c.revoke(NodeId::op(), id, 2);
+  c.run(2s);
+  EXPECT_TRUE(c.answered(r, Re::stored));
+  EXPECT_TRUE(c.lease(1, c.key(id))) << "nobody knows whom node 3 granted it";
+  EXPECT_FALSE(c.answered(r, Re::silent));
+  EXPECT_TRUE(c.run_until([&] { return c.answered(r, Re::silent); }, 15s));
+  EXPECT_FALSE(c.lease(1, c.key(id)));
+}
+
 TEST(NodeView, ARevocationUnderWayAtANodeThatLeavesIsSaidAgainElsewhere) {
   Cluster c({});
   c.run(2s);
