@@ -174,7 +174,7 @@ size_t PeerTable::seal(NodeId to, uint8_t stream, GroupId group, PayloadKind kin
 }
 
 void PeerTable::renew(SendKeys& keys, NodeId to, uint8_t stream) {
-  constexpr uint16_t kNumbers = 256;  // fewer than a window: what others took meanwhile comes before these
+  constexpr uint16_t kNumbers = 256;  // at a time
   SC_ASSERT(stream < streams_);
   keys.changes = nullptr;
   Peer* p = find(to);

@@ -36,11 +36,13 @@ class SendLines {
 
   // NodeIndex::kNone has a line, too: one that never becomes usable.
   SendLine& of(uint32_t peer) { return lines_[peer < lines_.size() ? peer : lines_.size() - 1]; }
-  // Which line each packet that is to be forwarded needs; where they may not lie in a near cache, they are on their
-  // way.
+  // Which line each packet that is to be forwarded needs; they are on their way from memory.
   void find(const Burst& b, const Layout& layout, uint32_t peer[]) const;
   // Makes the line anew. Counter::count, or why nothing can be sent to this peer now.
   Counter renew(uint32_t peer, const Snapshot& s, PeerTable& peers, uint8_t stream);
+  // This stream seals for the peer without its line: the numbers that the line has left would come behind those that
+  // are taken now, and one day too far behind.
+  void give_up_numbers(uint32_t peer) { of(peer).keys.left = 0; }
   // REQUIRES: an underlay of IPv4.
   const OuterTemplateV4& outer(const SendLine& line) const { return outer_[line.port]; }
 

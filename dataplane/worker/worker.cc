@@ -274,6 +274,7 @@ void Worker::carry_out(const Order& o, Instant now) {
       uint32_t peer = layout.peer_index.find(o.to);
       const PeerHop* hop = peer == NodeIndex::kNone ? nullptr : &snapshot_->peers[peer];
       Outgoing out{.to = o.to, .group = GroupId{0}, .kind = PayloadKind::message, .options = {}};
+      state_.lines.give_up_numbers(peer);
       if (!hop || !hop->hop.known || hop->endpoint.address.is_none() ||
           seal_and_address(o.packet, out, layout, *hop, *setup_.peers, state_.stream, now) != Sealed::ok) {
         counters_.add(Counter::control_drop_no_peer);

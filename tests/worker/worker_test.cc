@@ -229,6 +229,30 @@ TEST_F(WorkerTest, OrdersOfTheControlThread) {
   EXPECT_EQ(1u, count(Counter::open_drop_wrong_source));
 }
 
+// Messages and packets to one member share a stream: however many messages go, the packets behind them are new.
+TEST_F(WorkerTest, PacketsComeBehindManyMessages) {
+  w_.put("10 tcp 198.51.100.7:40000 203.0.113.10:443", {.member = kM1});
+  const Packet message = {9, 8, 7};
+  uint64_t last = 0;
+  auto all_new = [&] {
+    for (const Packet& frame : sent(kUnder)) {
+      Envelope e;
+      ASSERT_EQ(OpenResult::ok, w_.open_at(kM1, frame, e));
+      ASSERT_GT(e.sequence, last);
+      last = e.sequence;
+    }
+  };
+  for (int round = 0; round < 50; ++round) {
+    receive({data(1)});
+    worker_->turn();
+    all_new();
+    for (int i = 0; i < 30; ++i) link_->send_message(NodeId::member(kM1), message, Urgency::normal);
+    worker_->turn();
+    all_new();
+  }
+  EXPECT_EQ(50u, count(Counter::resolve_forward_cache_hit));
+}
+
 TEST_F(WorkerTest, UrgentNotesComeFirst) {
   // Messages are urgent here if they start with 1.
   Packet slow = {2, 2, 2, 2}, fast = {1, 1, 1, 1};
