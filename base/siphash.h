@@ -8,8 +8,8 @@
 //
 // A message alone is bound by latency (14 dependent steps per round), so the lanes run several vectors side by side.
 // Per message of 16 bytes, bulks of 32, in ns, one core of a Zen 5 class machine, November 2026
-// (bench/session_key_bench): eight lanes 2.2, four lanes 7.8, one 15, libsodium 15. The instruction set is chosen at run
-// time.
+// (bench/session_key_bench): eight lanes 2.2, four lanes 7.8, one 15, libsodium 15. The instruction set is chosen at
+// run time.
 //
 // Threads: pure functions; a SipHasher128 belongs to one thread. Ownership: views of the caller's bytes.
 #pragma once
