@@ -46,14 +46,14 @@ bool Node::next_output(DirectoryOutput& out) {
 }
 
 std::optional<Record> Node::find(const SessionKey& key, Instant now) const {
-  if (StoredRecord* s = state_->store.find(key, now)) return wire_record(s->record, s->expires, now);
+  if (StoredRecord s = state_->store.find(key, now)) return s.wire(now);
   auto it = state_->placed.find(key);
   if (it == state_->placed.end() || it->second.expires <= now) return std::nullopt;
   return wire_record(it->second.record, it->second.expires, now);
 }
 
 bool Node::is_held(const SessionKey& key) const {
-  return state_->store.find(key, state_->last_now) != nullptr;
+  return bool(state_->store.find(key, state_->last_now));
 }
 
 NodeStatus Node::status(Instant now) const {
@@ -84,7 +84,7 @@ NodeStatus Node::status(Instant now) const {
 size_t Node::holders(Instant now) const {
   size_t n = 0;
   for (size_t i = 0; i < state_->store.places(); ++i) {
-    if (const StoredRecord* r = state_->store.at(i, now)) n += r->holders.size();
+    if (StoredRecord r = state_->store.at(i, now)) n += r.holder_count();
   }
   return n;
 }
@@ -106,7 +106,8 @@ Node::State::State(NodeOptions o, Instant now)
       started(now),
       last_now(now),
       awake_since(now),
-      store(std::mt19937_64(~options.seed)()) {
+      // Revocations have some room of their own, and so has what is over and waits to be taken away.
+      store(std::mt19937_64(~options.seed)(), now, options.records_max + options.records_max / 4 + 1024) {
   boot = static_cast<uint32_t>(rng()) | 1;
   last_id = static_cast<uint32_t>(rng());  // an acknowledgement of the boot before meets no request of this one
   for (const DirectoryGroup& g : options.groups) groups.emplace(g.id, g);
@@ -284,7 +285,7 @@ void Node::State::on_query(const MessageHeader& h, NodeId from, const Query& m, 
   // Whatever view the asker has: it can tell by the answer's whether this is a replica that it counts.
   if (!group || !in_sync(m.key.slot())) return answer(QueryAnswer::Status::ask_another, count.query_ask_another);
 
-  StoredRecord* s = store.find(m.key, now);
+  StoredRecord s = store.find(m.key, now);
   if (!s) {
     auto it = placed.find(m.key);
     if (it != placed.end() && it->second.expires > now) {
@@ -292,7 +293,7 @@ void Node::State::on_query(const MessageHeader& h, NodeId from, const Query& m, 
     }
     return answer(QueryAnswer::Status::none, count.query_none);
   }
-  Record r = wire_record(s->record, s->expires, now);
+  Record r = s.wire(now);
   a.target = r.target;
   a.member = r.member;
   a.state = r.state;
@@ -301,9 +302,8 @@ void Node::State::on_query(const MessageHeader& h, NodeId from, const Query& m, 
   if (r.group != m.group) return answer(QueryAnswer::Status::none, count.query_none);
   if (is_tombstone(r.state)) {
     // It caches the DROP for a while: an unrevoke has to find it.
-    Duration cached = std::min<Duration>(group->lease_cap, s->expires - now);
-    std::erase_if(s->holders, [&](const Holder& o) { return o.proxy == from.as_proxy() && o.until <= now + cached; });
-    s->holders.push_back({from.as_proxy(), now + cached, r.version});
+    Duration cached = std::min<Duration>(group->lease_cap, s.expires() - now);
+    s.hold({from.as_proxy(), now + cached, r.version}, now);
     return answer(QueryAnswer::Status::tombstone, count.query_tombstone);
   }
   if (r.target == Target::member && dead(r.member, now)) {
@@ -312,48 +312,40 @@ void Node::State::on_query(const MessageHeader& h, NodeId from, const Query& m, 
   if (!may_grant(m.key.slot(), *group, now)) {
     return answer(QueryAnswer::Status::ask_another, count.query_ask_another);
   }
-  if (s->share_left == 0) return answer(QueryAnswer::Status::no_bytes, count.query_no_bytes);
-  Grant g = grant(*s, *group, from.as_proxy(), now);
+  if (const ByteShare* share = s.share(); share && share->left == 0)
+    return answer(QueryAnswer::Status::no_bytes, count.query_no_bytes);
+  Grant g = grant(s, *group, from.as_proxy(), now);
   a.lease_ms = g.lease_ms;
   a.lease_bytes = g.bytes;
   answer(QueryAnswer::Status::live, count.query_live);
 }
 
 // Debited here and now, whatever becomes of the answer: a lost or doubled one only shortens the share.
-Node::State::Grant Node::State::grant(StoredRecord& s, const DirectoryGroup& group, ProxyId to, Instant now) {
-  Duration lease = std::min<Duration>(group.lease_cap, s.expires - now);
-  uint64_t bytes = std::min(group.grant_bytes_max, s.share_left);
-  if (s.share_left != kUnlimitedBytes) {
+Node::State::Grant Node::State::grant(StoredRecord s, const DirectoryGroup& group, ProxyId to, Instant now) {
+  Duration lease = std::min<Duration>(group.lease_cap, s.expires() - now);
+  uint64_t bytes = group.grant_bytes_max;
+  if (ByteShare* share = s.share()) {
     // The size follows use: a proxy that is back within a second needs more, one that took its time less.
-    uint64_t share = s.record.bucket_bytes / options.view.replica_count();
-    if (s.grant_bytes == 0)
-      s.grant_bytes = share / 8;
-    else if (now - s.granted_at < 1s)
-      s.grant_bytes *= 2;
-    else if (now - s.granted_at > group.lease_cap / 2)
-      s.grant_bytes /= 2;
-    s.grant_bytes = std::clamp(s.grant_bytes, std::min(kGrantMin, share), std::max(kGrantMin, share / 2));
-    bytes = std::min(bytes, s.grant_bytes);
-    s.share_left -= bytes;
+    uint64_t whole = s.bucket_bytes() / options.view.replica_count();
+    if (share->grant_bytes == 0)
+      share->grant_bytes = whole / 8;
+    else if (now - share->granted_at < 1s)
+      share->grant_bytes *= 2;
+    else if (now - share->granted_at > group.lease_cap / 2)
+      share->grant_bytes /= 2;
+    share->grant_bytes = std::clamp(share->grant_bytes, std::min(kGrantMin, whole), std::max(kGrantMin, whole / 2));
+    bytes = std::min({bytes, share->left, share->grant_bytes});
+    share->left -= bytes;
+    share->granted_at = now;
   }
-  s.granted_at = now;
-  Holder holder{to, now + lease, s.record.version};
-  std::erase_if(s.holders, [&](const Holder& o) {
-    if (o.proxy == to) holder.until = std::max(holder.until, o.until);
-    return o.proxy == to || o.until <= now;
-  });
-  s.holders.push_back(holder);
+  s.hold({to, now + lease, s.version()}, now);
   return {static_cast<uint32_t>(to_ms(lease)), bytes};
 }
 
 // R fixed shares. What this replica had granted of this bucket before a restart it does not know: then its share is
 // lost until the owner sets the bucket anew.
-void Node::State::set_bucket(StoredRecord& s, bool fresh) {
-  s.grant_bytes = 0;
-  if (s.record.bucket_bytes == kUnlimitedBytes)
-    s.share_left = kUnlimitedBytes;
-  else
-    s.share_left = fresh ? s.record.bucket_bytes / options.view.replica_count() : 0;
+void Node::State::set_bucket(StoredRecord s, uint64_t bytes, uint64_t counter, bool fresh) {
+  s.set_bucket(bytes, counter, fresh ? bytes / options.view.replica_count() : 0);
 }
 
 bool Node::State::may_grant(Slot slot, const DirectoryGroup& group, Instant now) const {
@@ -388,24 +380,22 @@ bool Node::State::dead(MemberId m, Instant now) const {
 void Node::State::on_refresh(const MessageHeader& h, const Refresh& m, Instant now) {
   RefreshAnswer answer;
   for (const Refresh::Entry& e : m.entries) {
-    StoredRecord* s = store.find_handle(h.origin, m.incarnation, e.handle, now);
+    StoredRecord s = store.find_handle(h.origin, m.incarnation, e.handle, now);
     if (!s) {
       if (unsynced.empty()) answer.unknown.push_back(e.handle);  // else what is missing here may still come
-    } else if (s->record.state == RecordState::revoked) {
+    } else if (s.state() == RecordState::revoked) {
       answer.revoked.push_back(e.handle);
-    } else if (s->record.state == RecordState::removed) {
+    } else if (s.state() == RecordState::removed) {
       answer.unknown.push_back(e.handle);  // the insert meets the tombstone, or passes it
     } else {
-      if (e.counter > s->record.bucket_counter) {
-        s->record.bucket_counter = e.counter;
-        s->record.bucket_bytes = e.bucket_bytes;
-        set_bucket(*s, fresh_in(s->record.key.slot(), now, kRefreshLate));
+      if (e.counter > s.bucket_counter()) {
+        set_bucket(s, e.bucket_bytes, e.counter, fresh_in(s.key().slot(), now, kRefreshLate));
       }
-      if (s->record.state == RecordState::established) {
-        store.set_expires(*s, std::max(s->expires, now + kEstablishedLife));
+      if (s.state() == RecordState::established) {
+        store.set_expires(s, std::max(s.expires(), now + kEstablishedLife));
       }
       // Inserted anew, it comes to those who have the slot now, and the owner learns who they are.
-      if (has_moved(s->record.key.slot(), now)) answer.unknown.push_back(e.handle);
+      if (has_moved(s.key().slot(), now)) answer.unknown.push_back(e.handle);
     }
   }
   send(h.origin, h.request, h.origin, answer);
@@ -424,20 +414,20 @@ void Node::State::on_remove(const MessageHeader& h, NodeId from, const Remove& m
   SessionKey key = session_key(m.id, group->secret);
   if (!belongs_here(h, from, m, key.slot(), now) || repeat_request(h, from)) return;
 
-  StoredRecord* s = store.find(key, now);
+  StoredRecord s = store.find(key, now);
   Instant expires = now + kRemovedLife;
   Record r{.key = key, .group = group->id, .owner = h.origin, .version = m.version};
   if (s) {
-    if (h.origin != s->record.owner && !h.origin.is_op()) return deny(h, from, key.slot(), now);
-    if (is_tombstone(s->record.state)) return answer_request(h, from, RequestAnswer::Status::ok);
-    r = s->record;
-    expires = std::max(expires, s->expires);
+    if (h.origin != s.owner() && !h.origin.is_op()) return deny(h, from, key.slot(), now);
+    if (s.tombstone()) return answer_request(h, from, RequestAnswer::Status::ok);
+    r = s.record();
+    expires = std::max(expires, s.expires());
     if (h.origin.is_op()) {
       r.version.term = static_cast<uint16_t>(std::min(r.version.term + 1, 0xffff));
     } else {
-      r.version = {s->record.version.term, m.version.incarnation, m.version.counter};
+      r.version = {s.version().term, m.version.incarnation, m.version.counter};
       // A late copy of a removal, after the session's owner has inserted it anew.
-      if (r.version < s->record.version) return answer_request(h, from, RequestAnswer::Status::not_found);
+      if (r.version < s.version()) return answer_request(h, from, RequestAnswer::Status::not_found);
     }
   } else if (h.origin.is_op()) {
     return answer_request(h, from, RequestAnswer::Status::not_found);
@@ -477,20 +467,18 @@ void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m
   auto named = session_named(h, from, m, now);
   if (!named) return;
   const auto [group, key] = *named;
-  StoredRecord* s = store.find(key, now);
-  if (s && !h.origin.is_op() && s->record.owner != h.origin && !is_tombstone(s->record.state)) {
-    return deny(h, from, key.slot(), now);
-  }
+  StoredRecord s = store.find(key, now);
+  if (s && !h.origin.is_op() && s.owner() != h.origin && !s.tombstone()) { return deny(h, from, key.slot(), now); }
   Duration least = group->lease_cap + kPermitLife + kLongestRetry;
   Instant expires =
       now + std::clamp<Duration>(std::chrono::milliseconds(m.duration_ms), least, Duration(kRevokedLifeMax));
   Record r{.key = key, .group = group->id, .owner = h.origin, .version = {.term = pending_term(key)}};
-  if (s) r = s->record;
-  bool revoked_already = s && s->record.state == RecordState::revoked;
+  if (s) r = s.record();
+  bool revoked_already = s && s.state() == RecordState::revoked;
   r.version = revocation_version(r.version.term + kRevocationTerms, rng());
   r.state = RecordState::revoked;
   r.target = Target::drop;
-  if (revoked_already) expires = std::max(expires, s->expires);
+  if (revoked_already) expires = std::max(expires, s.expires());
   begin_request({.kind = Request::Kind::revoke,
                  .reply_to = reply_to(h, from),
                  .origin = h.origin,
@@ -502,11 +490,11 @@ void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m
 void Node::State::on_unrevoke(const MessageHeader& h, NodeId from, const Unrevoke& m, Instant now) {
   auto named = session_named(h, from, m, now);
   if (!named) return;
-  StoredRecord* s = store.find(named->key, now);
-  if (s && is_lift(s->record)) return answer_request(h, from, RequestAnswer::Status::ok);
-  if (!s || s->record.state != RecordState::revoked) return answer_request(h, from, RequestAnswer::Status::not_found);
-  if (!h.origin.is_op() && s->record.owner != h.origin) return deny(h, from, named->key.slot(), now);
-  Record r = s->record;
+  StoredRecord s = store.find(named->key, now);
+  if (s && is_lift(s.record())) return answer_request(h, from, RequestAnswer::Status::ok);
+  if (!s || s.state() != RecordState::revoked) return answer_request(h, from, RequestAnswer::Status::not_found);
+  if (!h.origin.is_op() && s.owner() != h.origin) return deny(h, from, named->key.slot(), now);
+  Record r = s.record();
   r.state = RecordState::removed;
   r.version = lift_version(r.version);
   begin_request({.kind = Request::Kind::unrevoke,

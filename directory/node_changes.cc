@@ -40,17 +40,17 @@ void Node::State::begin_request(Request req, Instant expires, bool lifted, Insta
   r.expires = expires;
   r.deadline = now + std::max<Duration>(200ms, 3 * rtt_max(key.slot()));
   bool applied = apply_held(record, expires, false, {}, now, lifted);
-  StoredRecord* s = store.find(key, now);
+  StoredRecord s = store.find(key, now);
   bool revoke = r.kind == Request::Kind::revoke;
-  if (!s || !is_tombstone(s->record.state) || (revoke && s->record.state != RecordState::revoked)) {
+  if (!s || !s.tombstone() || (revoke && s.state() != RecordState::revoked)) {
     // No room for it, or what stands here is newer: of that a removal wants no more, a revocation does.
     auto newer = revoke ? RequestAnswer::Status::denied : RequestAnswer::Status::ok;
     answer_request(r, s ? newer : RequestAnswer::Status::degraded);
     return finish(r, now);
   }
-  r.record = s->record;
+  r.record = s.record();
   // The tombstone stood here already, from another coordinator: the others confirm it anew.
-  if (!applied) list_change(s->record, s->expires, lifted, {}, now);
+  if (!applied) list_change(s.record(), s.expires(), lifted, {}, now);
   (in_sync(key.slot()) ? r.have : r.have_unsynced).insert(options.self);
   after_request_step(r, now);
   check_request(r, now);
@@ -226,12 +226,11 @@ void Node::State::list_change(const Record& r, Instant expires, bool lifted, Pro
 }
 
 // The session's holders drop their entries (or turn them to DROP), the former owner learns that it is none any more.
-void Node::State::push_change(StoredRecord& s, const std::optional<Record>& before, Instant now) {
-  const Record& r = s.record;
+void Node::State::push_change(StoredRecord s, const std::optional<Record>& before, Instant now) {
+  const Record r = s.record();
   const DirectoryGroup& group = *group_of(r.group);
   Duration life = kPermitLife + group.lease_cap;
-  std::vector<Holder> holders = std::move(s.holders);
-  s.holders.clear();
+  std::vector<Holder> holders = s.take_holders();
   // Where members admit, any proxy may have a lease of which no replica knows. In time's place stands what a proxy may
   // still let in that has not heard of this: one more admission, and its lease. (What comes by synchronisation has been
   // told to all by those that had it first.)
@@ -253,12 +252,12 @@ void Node::State::push_change(StoredRecord& s, const std::optional<Record>& befo
           .version = std::max(r.version, o.version),
           .handle = 0,
           .state = r.state,
-          .expires = s.expires,
+          .expires = s.expires(),
           .until = o.until + safety_margin(o.until - now)},
          now);
     // It has a DROP from now on, for no longer than a lease: an unrevoke has to find it.
-    Instant drop_ends = told_to_all ? std::min(s.expires, now + 2 * life) : s.expires;
-    if (r.state == RecordState::revoked) s.holders.push_back({o.proxy, drop_ends, r.version});
+    Instant drop_ends = told_to_all ? std::min(s.expires(), now + 2 * life) : s.expires();
+    if (r.state == RecordState::revoked) s.hold({o.proxy, drop_ends, r.version}, now);
   }
   bool by_owner =
       before && r.state == RecordState::removed && r.owner == before->owner && r.version.term == before->version.term;
@@ -270,7 +269,7 @@ void Node::State::push_change(StoredRecord& s, const std::optional<Record>& befo
         .version = r.version,
         .handle = before->handle,
         .state = r.state,
-        .expires = s.expires,
+        .expires = s.expires(),
         .until = now + life + safety_margin(life)},
        now);
 }
@@ -319,8 +318,8 @@ bool Node::State::quiet(const SessionKey& key, Instant now) const {
 }
 
 void Node::State::try_silent(const SessionKey& key, Instant now) {
-  StoredRecord* s = store.find(key, now);
-  if (!s || s->record.state != RecordState::revoked || !quiet(key, now)) return;
+  StoredRecord s = store.find(key, now);
+  if (!s || s.state() != RecordState::revoked || !quiet(key, now)) return;
   if (auto it = silent_askers.find(key); it != silent_askers.end()) {
     for (const auto& [id, version] : it->second.versions) send(id, 0, HoldersSilent{key, version});
     silent_askers.erase(it);

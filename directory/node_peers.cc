@@ -126,8 +126,8 @@ void Node::State::learn_boot(Peer& p, uint32_t b, Instant now) {
     if (r.done || r.stored) continue;
     r.have_unsynced.erase(p.id);
     r.have.erase(p.id);
-    if (StoredRecord* s = store.find(r.record.key, now)) {
-      if (!p.add_change({s->record, s->expires, is_lift(s->record), now})) ++count.peer_out_of_sync;
+    if (StoredRecord s = store.find(r.record.key, now)) {
+      if (!p.add_change({s.record(), s.expires(), is_lift(s.record()), now})) ++count.peer_out_of_sync;
     }
   }
   send_changes(p, false, now);
@@ -213,13 +213,13 @@ uint16_t Node::State::pending_term(const SessionKey& key) const {
 // A revocation that does not stand here, because this node has what its coordinator had missed or forgotten: that one
 // gets it before this acknowledgement counts. So does it where this node has only yet to hand on what stands above.
 void Node::State::object(Peer& p, const Record& revocation, bool taken, Instant now) {
-  StoredRecord* s = store.find(revocation.key, now);
+  StoredRecord s = store.find(revocation.key, now);
   if (revocation.state != RecordState::revoked || !s) return;
   auto tell = [&](const ListedChange& c) {
     if (!p.add_change({c.record, c.expires, c.lifted, now})) ++count.peer_out_of_sync;
     send_changes(p, false, now);
   };
-  if (!taken && s->record.state != RecordState::revoked) return tell({s->record, s->expires, is_lift(s->record), now});
+  if (!taken && s.state() != RecordState::revoked) return tell({s.record(), s.expires(), is_lift(s.record()), now});
   auto above = [&](const Peer& of) -> const ListedChange* {
     const ListedChange* c = of.highest_pending(revocation.key, now);
     return c && c->record.version.term > revocation.version.term ? c : nullptr;

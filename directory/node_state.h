@@ -203,8 +203,8 @@ struct Node::State {
     uint32_t lease_ms;
     uint64_t bytes;
   };
-  Grant grant(StoredRecord& s, const DirectoryGroup& group, ProxyId to, Instant now);
-  void set_bucket(StoredRecord& s, bool fresh);
+  Grant grant(StoredRecord s, const DirectoryGroup& group, ProxyId to, Instant now);
+  void set_bucket(StoredRecord s, uint64_t bytes, uint64_t counter, bool fresh);
   bool may_grant(Slot slot, const DirectoryGroup& group, Instant now) const;
   bool knows_owners(Slot slot, Instant now) const;
   bool dead(MemberId member, Instant now) const;
@@ -223,7 +223,7 @@ struct Node::State {
   bool lower(Record& r, Instant now);
   uint16_t pending_term(const SessionKey& key) const;
   void lose(Write& w, InsertAnswer::Status status, const std::optional<Record>& record, Instant now);
-  void release(const Waiter& w, StoredRecord& s, InsertAnswer::Status status, unsigned copies, Instant now);
+  void release(const Waiter& w, StoredRecord s, InsertAnswer::Status status, unsigned copies, Instant now);
   void answer_insert(const Waiter& w, InsertAnswer answer);
   void on_held(const MessageHeader& h, ProxyId from, const Held& m, Instant now);
   void on_withdraw(const Withdraw& m, Instant now);
@@ -231,7 +231,7 @@ struct Node::State {
   void on_write_timer(Write& w, Instant now);
   void drop_write(Write& w);
   bool apply_held(const Record& r, Instant expires, bool fresh, ProxyId source, Instant now, bool lifted = false);
-  void settle_placed(const StoredRecord& s, Instant now);
+  void settle_placed(StoredRecord s, Instant now);
   void remember_withdrawn(const SessionKey& key, NodeId owner, const Version& v, Instant now);
   bool is_withdrawn(const Record& r) const { return withdrawn.contains({r.key, r.owner, r.version}); }
   bool room_for(const Record& r, Instant now);
@@ -250,7 +250,7 @@ struct Node::State {
   void on_superseded(const Record& by, Instant now);
   void on_copy(ProxyId from, const Record& record, bool counts, Instant now);
   void on_holders_silent(ProxyId from, const HoldersSilent& m, Instant now);
-  void push_change(StoredRecord& s, const std::optional<Record>& before, Instant now);
+  void push_change(StoredRecord s, const std::optional<Record>& before, Instant now);
   void push(Push p, Instant now);
   void send_push(uint32_t id, Push& p, Instant now);
   void on_ack(NodeId from, uint32_t request, Instant now);

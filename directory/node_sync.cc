@@ -109,8 +109,8 @@ void Node::State::fall_out_of_sync(Instant now) {
   retired.reset();
   // Acknowledgements of the boot before do not count any more.
   for (const auto& [id, r] : requests) {
-    if (StoredRecord* s = store.find(r.record.key, now); s && !r.done && !r.stored) {
-      list_change(s->record, s->expires, is_lift(s->record), {}, now);
+    if (StoredRecord s = store.find(r.record.key, now); s && !r.done && !r.stored) {
+      list_change(s.record(), s.expires(), is_lift(s.record()), {}, now);
     }
   }
   start_walks(now);
@@ -188,8 +188,8 @@ void Node::State::on_sync_request(const MessageHeader& h, Peer& p, const SyncReq
   } else if (m.cursor < kPlacedCursor) {
     size_t place = m.cursor - kSyncRecordsCursor, end = std::min<uint64_t>(store.places(), place + kChunkPlaces);
     for (; place < end && chunk.records.size() < kChunkRecords; ++place) {
-      StoredRecord* s = store.at(place, now);
-      if (s && asked(s->record.key.slot())) chunk.records.push_back(wire_record(s->record, s->expires, now));
+      StoredRecord s = store.at(place, now);
+      if (s && asked(s.key().slot())) chunk.records.push_back(s.wire(now));
     }
     chunk.next = place < store.places() ? place + kSyncRecordsCursor : kPlacedCursor;
   } else {
@@ -235,15 +235,15 @@ void Node::State::take_synced(Peer& p, const Record& r, Instant now) {
   if (!group_of(r.group) || !options.view.is_replica(options.self, r.key.slot())) return;
   // Its share of the byte bucket was granted by this replica before, or by another: not again.
   apply_held(r, now + std::chrono::milliseconds(r.remaining_ms), false, p.id, now, is_lift(r));
-  StoredRecord* s = store.find(r.key, now);
+  StoredRecord s = store.find(r.key, now);
   if (!s) return;
-  bool theirs_stands = s->record.owner == r.owner && s->record.version == r.version && s->record.state == r.state;
-  bool changed = is_tombstone(s->record.state) || s->record.owner != r.owner;
-  if (!theirs_stands && changed && !p.add_change({s->record, s->expires, is_lift(s->record), now})) {
+  bool theirs_stands = s.owner() == r.owner && s.version() == r.version && s.state() == r.state;
+  bool changed = s.tombstone() || s.owner() != r.owner;
+  if (!theirs_stands && changed && !p.add_change({s.record(), s.expires(), is_lift(s.record()), now})) {
     ++count.peer_out_of_sync;
   }
   send_changes(p, false, now);
-  if (is_tombstone(s->record.state) && lacks(r.key.slot())) synced_tombstones[r.key].insert(p.id);
+  if (s.tombstone() && lacks(r.key.slot())) synced_tombstones[r.key].insert(p.id);
 }
 
 // What a replica of the view before has only placed may be held by one that is gone: it is completed here. Of two that
@@ -251,8 +251,8 @@ void Node::State::take_synced(Peer& p, const Record& r, Instant now) {
 void Node::State::take_placed(const SyncChunk::Placed& in, Instant now) {
   const Record& r = in.record;
   if (!group_of(r.group) || !lacks(r.key.slot()) || is_withdrawn(r)) return;
-  StoredRecord* s = store.find(r.key, now);
-  if ((s && !supersedes(r, s->record)) || !room_for(r, now)) return;
+  StoredRecord s = store.find(r.key, now);
+  if ((s && !supersedes(r, s.record())) || !room_for(r, now)) return;
   auto p = placed.find(r.key);
   if (p != placed.end() && p->second.expires > now &&
       (p->second.from_walk || (p->second.record.owner == r.owner && p->second.record.version >= r.version)))
@@ -368,11 +368,11 @@ void Node::State::come_into_sync(const std::vector<uint16_t>& done, Instant now)
       ++it;
       continue;
     }
-    StoredRecord* s = store.find(key, now);
+    StoredRecord s = store.find(key, now);
     for (ProxyId id : others(key.slot())) {
-      if (!s || !is_tombstone(s->record.state) || senders.contains(id)) continue;
+      if (!s || !s.tombstone() || senders.contains(id)) continue;
       Peer& p = *peer(id);
-      if (!p.add_change({s->record, s->expires, is_lift(s->record), now})) ++count.peer_out_of_sync;
+      if (!p.add_change({s.record(), s.expires(), is_lift(s.record()), now})) ++count.peer_out_of_sync;
       send_changes(p, false, now);
     }
     it = synced_tombstones.erase(it);

@@ -149,8 +149,8 @@ void Node::State::restart_under_way(const View& before, Instant now) {
     r.have_unsynced.clear();
     r.silent.clear();
     (in_sync(slot) ? r.have : r.have_unsynced).insert(options.self);
-    if (StoredRecord* s = store.find(r.record.key, now)) {
-      list_change(s->record, s->expires, is_lift(s->record), {}, now);
+    if (StoredRecord s = store.find(r.record.key, now)) {
+      list_change(s.record(), s.expires(), is_lift(s.record()), {}, now);
     }
     r.tries = 0;
     after_request_step(r, now);
@@ -178,8 +178,8 @@ void Node::State::forget_views(Instant now) {
   if (forgotten) know_nodes();
   if (now < retired_until) return;
   for (size_t end = std::min(store.places(), retired_place + kRetiredPlaces); retired_place < end; ++retired_place) {
-    StoredRecord* s = store.at(retired_place, now);
-    if (s && !options.view.is_replica(options.self, s->record.key.slot())) store.set_expires(*s, now);
+    StoredRecord s = store.at(retired_place, now);
+    if (s && !options.view.is_replica(options.self, s.key().slot())) store.set_expires(s, now);
   }
   if (retired_place < store.places()) return;
   retired_place = 0;

@@ -13,9 +13,9 @@ namespace {
 bool same(const Record& a, const Record& b) {
   return a.owner == b.owner && a.version == b.version && a.state == b.state;
 }
-std::optional<Record> wire(const StoredRecord* s, Instant now) {
+std::optional<Record> wire(StoredRecord s, Instant now) {
   if (!s) return std::nullopt;
-  return wire_record(s->record, s->expires, now);
+  return s.wire(now);
 }
 // May an insert of another owner pass this held record?
 bool passable(const Record& r, bool born_new, bool owner_dead) {
@@ -33,11 +33,11 @@ bool passable(const Record& r, bool born_new, bool owner_dead) {
 void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter waiter, Instant now) {
   using Status = InsertAnswer::Status;
   std::optional<uint16_t> passed;
-  StoredRecord* s = store.find(r.key, now);
+  StoredRecord s = store.find(r.key, now);
   switch (judge(r, born_new, now, passed)) {
     case Verdict::conflict:
       ++count.insert_conflict;
-      return answer_insert(waiter, {.status = Status::conflict, .record = wire_record(s->record, s->expires, now)});
+      return answer_insert(waiter, {.status = Status::conflict, .record = s.wire(now)});
     case Verdict::refused:
       ++count.insert_refused;
       return answer_insert(waiter, {.status = Status::refused, .record = wire(s, now)});
@@ -89,14 +89,14 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
 
 // What is held at this node says of an insert, and which term it gets.
 Node::State::Verdict Node::State::judge(Record& r, bool born_new, Instant now, std::optional<uint16_t>& passed_term) {
-  StoredRecord* s = store.find(r.key, now);
+  StoredRecord s = store.find(r.key, now);
   if (!s) {
     const int term = pending_term(r.key) + 1;
     if (term > kOwnerTermMax) return Verdict::refused;
     r.version.term = std::max(r.version.term, static_cast<uint16_t>(term));
     return Verdict::ok;
   }
-  const Record& held = s->record;
+  const Record held = s.record();
   if (held.state == RecordState::revoked) return Verdict::conflict;
   if (held.version.term + (held.owner != r.owner) > kOwnerTermMax) return Verdict::conflict;  // until that record ends
   if (held.owner == r.owner) {
@@ -135,9 +135,9 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
   auto it = writes.find(h.request);
   if (it == writes.end() || it->second.record.key != m.key || it->second.record.version != m.version) {
     // Held by now: this replica may have missed the word, or have got it before the record.
-    StoredRecord* s = store.find(m.key, now);
-    if (s && m.status == PlaceAck::Status::ok && s->record.version == m.version && !is_tombstone(s->record.state)) {
-      send(from, 0, Held{m.key, m.version, s->record.owner, std::nullopt});
+    StoredRecord s = store.find(m.key, now);
+    if (s && m.status == PlaceAck::Status::ok && s.version() == m.version && !s.tombstone()) {
+      send(from, 0, Held{m.key, m.version, s.owner(), std::nullopt});
     }
     return;
   }
@@ -219,26 +219,26 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
   bool lowered = status == InsertAnswer::Status::degraded && lower(done.record, now);
   if (lowered && ours) placed.erase(p);
   apply_held(done.record, done.expires, fresh, {}, now);
-  StoredRecord* s = store.find(done.record.key, now);
-  bool kept = s && same(s->record, done.record);
+  StoredRecord s = store.find(done.record.key, now);
+  bool kept = s && s.is(done.record);
   if (kept) {
     for (ProxyId id : others(done.record.key.slot())) {
       auto it = done.answers.find(id);
       bool has = it != done.answers.end() &&
                  (it->second == PlaceAck::Status::ok || it->second == PlaceAck::Status::out_of_sync);
       Held held{done.record.key, done.record.version, done.record.owner, std::nullopt};
-      if (!has || lowered) held.record = wire_record(s->record, s->expires, now);
+      if (!has || lowered) held.record = s.wire(now);
       send(id, 0, held);
     }
   }
   for (const Waiter& waiter : done.waiters) {
     if (kept) {
       ++(status == InsertAnswer::Status::ok ? count.insert_ok : count.insert_degraded);
-      release(waiter, *s, status, n, now);
+      release(waiter, s, status, n, now);
     } else {  // something that stands above it came in the meantime
       ++count.insert_conflict;
       InsertAnswer answer{.status = InsertAnswer::Status::conflict};
-      if (s) answer.record = wire_record(s->record, s->expires, now);
+      if (s) answer.record = s.wire(now);
       answer_insert(waiter, answer);
     }
   }
@@ -248,33 +248,33 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
 // acknowledged, on the other side of a partition, gives way to it. Where an earlier insert of its owner was promised,
 // or it has passed another owner's record, it keeps its term.
 bool Node::State::lower(Record& r, Instant now) {
-  StoredRecord* s = store.find(r.key, now);
-  if (s && (s->record.owner != r.owner || s->record.version.term != 0)) return false;
+  StoredRecord s = store.find(r.key, now);
+  if (s && (s.owner() != r.owner || s.version().term != 0)) return false;
   r.version.term = 0;
   return true;
 }
 
 // The ingress proxy gets its entry with the packet, the owner its answer.
-void Node::State::release(const Waiter& w, StoredRecord& s, InsertAnswer::Status status, unsigned n, Instant now) {
-  const DirectoryGroup& group = *group_of(s.record.group);
-  if (w.ingress.value != 0 && may_grant(s.record.key.slot(), group, now)) {
+void Node::State::release(const Waiter& w, StoredRecord s, InsertAnswer::Status status, unsigned n, Instant now) {
+  const DirectoryGroup& group = *group_of(s.group());
+  if (w.ingress.value != 0 && may_grant(s.key().slot(), group, now)) {
     Grant g = grant(s, group, w.ingress, now);
-    Entry e{.key = s.record.key,
-            .group = s.record.group,
-            .target = s.record.target,
-            .member = s.record.member,
-            .version = s.record.version,
+    Entry e{.key = s.key(),
+            .group = s.group(),
+            .target = s.target(),
+            .member = s.member(),
+            .version = s.version(),
             .lease_ms = g.lease_ms,
             .lease_bytes = g.bytes,
             .echo = options.newest_stamp ? options.newest_stamp(w.ingress, now) : Stamp{},
             .packet = w.packet};
     send(NodeId::proxy(w.ingress), w.request, w.origin, e);
   }
-  answer_insert(w, {.status = status,
-                    .copies = static_cast<uint8_t>(n),
-                    .version = s.record.version,
-                    .replicas = {options.view.replicas(s.record.key.slot()).begin(),
-                                 options.view.replicas(s.record.key.slot()).end()}});
+  answer_insert(
+      w, {.status = status,
+          .copies = static_cast<uint8_t>(n),
+          .version = s.version(),
+          .replicas = {options.view.replicas(s.key().slot()).begin(), options.view.replicas(s.key().slot()).end()}});
 }
 
 void Node::State::lose(Write& w, InsertAnswer::Status status, const std::optional<Record>& record, Instant now) {
@@ -313,8 +313,8 @@ void Node::State::on_write_timer(Write& w, Instant now) {
     return;
   }
   bool accept = in_sync(w.record.key.slot()) && group.degraded_accept && may_grant(w.record.key.slot(), group, now);
-  StoredRecord* s = store.find(w.record.key, now);
-  if (s && same(s->record, w.record)) {  // held before this repeat of it, or completed by another replica since
+  StoredRecord s = store.find(w.record.key, now);
+  if (s && s.is(w.record)) {  // held before this repeat of it, or completed by another replica since
     if (accept) return hold(w, InsertAnswer::Status::degraded, now);
     Write held = std::move(w);
     drop_write(held);
@@ -360,10 +360,10 @@ void Node::State::on_place(const MessageHeader& h, ProxyId from, const Place& m,
   PlaceAck ack = judge_place(r, m.born_new, now);
   if (ack.status == PlaceAck::Status::ok) {
     Instant expires = now + std::chrono::milliseconds(r.remaining_ms);
-    StoredRecord* s = store.find(r.key, now);
+    StoredRecord s = store.find(r.key, now);
     auto p = placed.find(r.key);
-    if (s && same(s->record, r)) {
-      if (expires > s->expires) store.set_expires(*s, expires);
+    if (s && s.is(r)) {
+      if (expires > s.expires()) store.set_expires(s, expires);
     } else if (p == placed.end() || !same(p->second.record, r) || p->second.expires <= now) {
       Placed& now_placed = placed[r.key] = {
           .record = r, .expires = expires, .born_new = m.born_new, .fresh = fresh_in(r.key.slot(), now)};
@@ -382,15 +382,15 @@ PlaceAck Node::State::judge_place(const Record& r, bool born_new, Instant now) {
     return ack;
   };
   if (is_withdrawn(r)) return no(PlaceAck::Status::refused);
-  if (StoredRecord* s = store.find(r.key, now)) {
-    const Record& held = s->record;
-    auto conflict = [&] { return no(PlaceAck::Status::conflict, wire_record(held, s->expires, now)); };
+  if (StoredRecord s = store.find(r.key, now)) {
+    const Record held = s.record();
+    auto conflict = [&] { return no(PlaceAck::Status::conflict, wire_record(held, s.expires(), now)); };
     if (held.state == RecordState::revoked) return conflict();
     if (held.owner == r.owner) {
       if (held.state == RecordState::removed) {
         if (!born_new || r.version <= held.version) return conflict();
       } else if (r.version < held.version) {
-        return no(PlaceAck::Status::refused, wire_record(held, s->expires, now));
+        return no(PlaceAck::Status::refused, wire_record(held, s.expires(), now));
       } else if (same(held, r)) {
         return ack;
       }
@@ -478,33 +478,31 @@ void Node::State::complete(const SessionKey& key, Instant now) {
 // Makes a record the held one, unless what is held stands above it. Changes of owner and tombstones are listed for the
 // other replicas and pushed to whoever holds the old record.
 bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, ProxyId source, Instant now, bool lifted) {
-  StoredRecord* ex = store.find(in.key, now);
-  if (ex && !supersedes(in, ex->record)) {
-    if (same(in, ex->record) && expires > ex->expires) store.set_expires(*ex, expires);
-    settle_placed(*ex, now);
+  StoredRecord ex = store.find(in.key, now);
+  if (ex && !supersedes(in, ex.record())) {
+    if (ex.is(in) && expires > ex.expires()) store.set_expires(ex, expires);
+    settle_placed(ex, now);
     return false;
   }
   if (expires <= now || !room_for(in, now)) return false;
   std::optional<Record> before;
-  if (ex) before = ex->record;
+  if (ex) before = ex.record();
   // A bucket is named by its owner's incarnation and counter.
   bool bucket_kept = before && before->owner == in.owner && before->version.incarnation == in.version.incarnation &&
                      before->bucket_counter >= in.bucket_counter;
-  StoredRecord& s = store.put(in, expires);
-  // It stays for as long as the leases of what was here before: a revocation has to find their holders.
-  for (const Holder& o : s.holders) {
-    if (o.until > s.expires) store.set_expires(s, o.until);
-  }
+  Record r = in;
   if (bucket_kept) {
-    s.record.bucket_bytes = before->bucket_bytes;
-    s.record.bucket_counter = before->bucket_counter;
-  } else {
-    set_bucket(s, fresh);
+    r.bucket_bytes = before->bucket_bytes;
+    r.bucket_counter = before->bucket_counter;
   }
+  StoredRecord s = store.put(r, expires);
+  // It stays for as long as the leases of what was here before: a revocation has to find their holders.
+  if (Instant held = s.held_until(); held > s.expires()) store.set_expires(s, held);
+  if (!bucket_kept) set_bucket(s, r.bucket_bytes, r.bucket_counter, fresh);
   bool handed_over = before && (is_tombstone(before->state) || before->owner != in.owner);
   if (is_tombstone(in.state) || handed_over) {
     push_change(s, before, now);
-    list_change(s.record, expires, lifted, source, now);
+    list_change(s.record(), expires, lifted, source, now);
     try_silent(in.key, now);
   }
   on_superseded(in, now);
@@ -513,8 +511,8 @@ bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, Prox
 }
 
 // Held replaces placed: what is placed under this key and could not be held any more goes, and the insert with it.
-void Node::State::settle_placed(const StoredRecord& s, Instant now) {
-  const Record held = s.record;
+void Node::State::settle_placed(StoredRecord s, Instant now) {
+  const Record held = s.record();
   auto p = placed.find(held.key);
   if (p == placed.end()) return;
   const Record& r = p->second.record;
@@ -529,7 +527,7 @@ void Node::State::settle_placed(const StoredRecord& s, Instant now) {
   if (of == write_of.end()) return;
   Write& w = writes.at(of->second);
   if (other && w.record.owner != held.owner) {
-    lose(w, InsertAnswer::Status::conflict, wire_record(held, s.expires, now), now);
+    lose(w, InsertAnswer::Status::conflict, wire_record(held, s.expires(), now), now);
   } else if (w.waiters.empty()) {
     drop_write(w);
   } else if (!other && may_grant(held.key.slot(), *group_of(held.group), now)) {

@@ -2,130 +2,367 @@
 #include "directory/store.h"
 
 #include <algorithm>
-#include <tuple>
 
 namespace statecast {
 
-// A total order, so that late copies die out and all replicas end with the same record.
-bool supersedes(const Record& in, const Record& ex) {
-  auto rank = [](const Record& r) {
-    bool revoked = r.state == RecordState::revoked;
-    return std::tuple(r.version.term, revoked, ~r.owner.value, r.version.incarnation, r.version.counter,
-                      is_tombstone(r.state));
-  };
-  return rank(in) > rank(ex);
+namespace {
+constexpr size_t kExpiredAtOnce = 512;
+constexpr Tick kTickMax = (Tick{1} << 48) - 1;  // nine years
+constexpr uint64_t kCounterMask = (uint64_t{1} << 40) - 1;
+
+uint64_t mix(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+}  // namespace
+
+Store::Store(uint64_t salt, Instant start, size_t most)
+    : salt_(salt),
+      start_(start),
+      lines_(most),
+      by_key_(most),
+      by_handle_(most),
+      wheel_(most),
+      digests_(size_t{1} << 16) {}
+
+Tick Store::tick(Instant t) const {
+  const int64_t ns = (t - start_).count();
+  return ns <= 0 ? 0 : std::min(static_cast<Tick>(ns) >> kTickShift, kTickMax);
+}
+Tick Store::tick_up(Instant t) const {
+  const Tick down = tick(t);
+  return instant(down) < t && down < kTickMax ? down + 1 : down;
 }
 
-Record wire_record(const Record& record, Instant expires, Instant now) {
-  Record r = record;
-  r.remaining_ms = static_cast<uint32_t>(std::clamp<int64_t>(to_ms(expires - now), 0, UINT32_MAX));
-  return r;
+// Members choose handles and incarnations: without the salt one could make a long run.
+uint32_t Store::hash(const HandleKey& k) const {
+  return static_cast<uint32_t>(mix(mix((uint64_t(k.owner.value) << 32 | k.handle) ^ salt_) + k.incarnation) >> 32);
 }
 
-StoredRecord* Store::find(const SessionKey& key, Instant now) {
-  auto it = by_key_.find(key);
-  if (it == by_key_.end()) return nullptr;
-  StoredRecord& s = places_[it->second].stored;
-  return s.expires > now ? &s : nullptr;
+// ---- look-ups ----
+
+StoredRecord Store::find(const SessionKey& key, Instant now) {
+  const uint32_t place = place_of(key);
+  return place == PlaceIndex::kNoPlace ? StoredRecord() : at(place, now);
 }
 
-StoredRecord* Store::at(size_t place, Instant now) {
-  Place& p = places_[place];
-  return p.used && p.stored.expires > now ? &p.stored : nullptr;
+StoredRecord Store::at(size_t place, Instant now) {
+  Line& line = lines_[place];
+  return line.state != 0 && line.expires > tick(now) ? StoredRecord(this, &line) : StoredRecord();
 }
 
-StoredRecord& Store::put(const Record& record, Instant expires) {
-  auto [it, added] = by_key_.try_emplace(record.key, 0);
+uint32_t Store::place_of(const HandleKey& handle) const {
+  return by_handle_.find(hash(handle), [&](uint32_t place) { return handle_of(lines_[place]) == handle; });
+}
+
+StoredRecord Store::find_handle(NodeId owner, uint32_t incarnation, uint32_t handle, Instant now) {
+  const uint32_t place = place_of(HandleKey{owner, incarnation, handle});
+  return place == PlaceIndex::kNoPlace ? StoredRecord() : at(place, now);
+}
+
+// ---- changes ----
+
+uint32_t Store::new_place() {
+  if (free_ == 0) {
+    lines_.use(places_ + 1);
+    wheel_.use(places_ + 1);
+    return places_++;
+  }
+  const uint32_t place = free_ - 1;
+  free_ = static_cast<uint32_t>(lines_[place].more);
+  lines_[place] = {};
+  return place;
+}
+
+StoredRecord Store::put(const Record& r, Instant expires) {
+  uint32_t place = place_of(r.key);
+  const bool added = place == PlaceIndex::kNoPlace;
+  if (added) place = new_place();
+  Line& line = lines_[place];
+  StoredRecord s(this, &line);
   if (added) {
-    if (free_.empty()) {
-      it->second = static_cast<uint32_t>(places_.size());
-      places_.emplace_back();
-    } else {
-      it->second = free_.back();
-      free_.pop_back();
+    line.key = r.key;
+    by_key_.insert(hash(r.key), place);
+  } else {
+    tombstones_ -= s.tombstone();
+    toggle_digest(line);
+    if (line.indexed && !is_tombstone(r.state)) {
+      forget_handle(line);
+    } else if (line.indexed) {  // found by it as before, whatever its own handle is from now on
+      const HandleKey before = handle_of(line);
+      if (before != HandleKey{r.owner, r.version.incarnation, r.handle}) {
+        s.more().handle = before;
+        s.more().other_handle = true;
+      }
     }
-    places_[it->second] = {};
-    places_[it->second].used = true;
   }
-  Place& p = places_[it->second];
-  if (!added) {
-    tombstones_ -= is_tombstone(p.stored.record.state);
-    toggle_digest(p.stored.record);
+  const Holder holder = s.line_holder();
+  line.group = r.group.value;
+  line.state = static_cast<uint64_t>(r.state);
+  line.target = static_cast<uint64_t>(r.target);
+  line.member = r.member.value;
+  line.owner = r.owner.number();
+  line.owner_kind = static_cast<uint64_t>(r.owner.kind());
+  line.term = r.version.term;
+  line.incarnation = r.version.incarnation;
+  line.counter = r.version.counter;
+  line.handle = r.handle;
+  // The holder keeps the version that it was granted.
+  if (line.holder != 0 && !s.inline_holder(holder)) {
+    line.holder = 0;
+    s.more().holders = {holder};
   }
-  p.stored.record = record;
-  toggle_digest(record);
-  tombstones_ += is_tombstone(record.state);
-  index_handle(it->second);
-  set_expires(p.stored, expires);
-  return p.stored;
+  const ByteShare share = s.share() ? *s.share() : ByteShare{};
+  s.set_bucket(r.bucket_bytes, r.bucket_counter, 0);
+  if (ByteShare* kept = s.share()) *kept = share;
+  toggle_digest(line);
+  tombstones_ += is_tombstone(r.state);
+  if (!is_tombstone(r.state) && r.owner.is_member()) index_handle(line);
+  if (added) {
+    line.expires = tick(expires);
+    wheel_.set(place, line.expires);
+  } else {
+    set_expires(s, expires);
+  }
+  return s;
 }
 
-void Store::set_expires(StoredRecord& stored, Instant expires) {
-  stored.expires = expires;
-  uint32_t place = by_key_.at(stored.record.key);
-  Place& p = places_[place];
-  if (p.queued != Instant{} && p.queued <= expires) return;  // looked at then, and queued again
-  p.queued = expires;
-  queue_.push({expires, place});
-}
-
-StoredRecord* Store::find_handle(NodeId owner, uint32_t incarnation, uint32_t handle, Instant now) {
-  auto it = by_handle_.find({owner, incarnation, handle});
-  return it == by_handle_.end() ? nullptr : at(it->second, now);
+void Store::set_expires(StoredRecord stored, Instant expires) {
+  Line& line = *stored.line_;
+  const Tick before = line.expires;
+  line.expires = tick(expires);
+  if (line.expires >= before) return;  // looked at before then, and queued again
+  const uint32_t place = place_of(line);
+  wheel_.remove(place);
+  wheel_.set(place, line.expires);
 }
 
 void Store::expire(Instant now) {
-  while (!queue_.empty() && queue_.top().when <= now) {
-    Due due = queue_.top();
-    queue_.pop();
-    Place& p = places_[due.place];
-    if (!p.used || p.queued != due.when) continue;  // a left-over of another record, or of a later end
-    if (p.stored.expires > now) {
-      p.queued = p.stored.expires;
-      queue_.push({p.queued, due.place});
-    } else {
-      erase(due.place);
-    }
-  }
+  const Tick at = tick(now);
+  wheel_.expire(at, kExpiredAtOnce, [&](uint32_t place, uint32_t next) -> Tick {
+    if (next != 0) __builtin_prefetch(&lines_[next - 1]);
+    if (lines_[place].expires > at) return lines_[place].expires;
+    erase(place);
+    return 0;
+  });
+}
+
+Instant Store::next_expiry() const {
+  const Tick next = wheel_.next();
+  return next == kNoTick ? Instant::max() : instant(next);
 }
 
 void Store::erase(uint32_t place) {
-  Place& p = places_[place];
-  forget_handle(place);
-  toggle_digest(p.stored.record);
-  tombstones_ -= is_tombstone(p.stored.record.state);
-  by_key_.erase(p.stored.record.key);
-  p = {};
-  free_.push_back(place);
+  Line& line = lines_[place];
+  StoredRecord s(this, &line);
+  forget_handle(line);
+  toggle_digest(line);
+  tombstones_ -= s.tombstone();
+  by_key_.erase(hash(line.key), place);
+  if (line.has_more) {
+    mores_[line.more] = {};
+    free_mores_.push_back(static_cast<uint32_t>(line.more));
+  }
+  line = {};
+  line.more = free_;
+  free_ = place + 1;
 }
 
 // Into the slot's digest, or out of it.
-void Store::toggle_digest(const Record& r) {
-  if (r.state == RecordState::half_open) return;
-  auto mix = HandleHash::mix;
-  uint64_t version = uint64_t(r.version.term) << 48 ^ uint64_t(r.version.incarnation) << 24 ^ r.version.counter;
-  uint64_t d = mix(r.key.high ^ mix(r.key.low ^ mix(version ^ mix(uint64_t(r.owner.value) << 8 | uint8_t(r.state)))));
-  auto it = digests_.try_emplace(r.key.slot().value, 0).first;
-  it->second ^= d;
-  if (it->second == 0) digests_.erase(it);
+void Store::toggle_digest(const Line& line) {
+  const StoredRecord r(this, const_cast<Line*>(&line));
+  if (r.state() == RecordState::half_open) return;
+  const uint64_t version = uint64_t(line.term) << 48 ^ uint64_t(line.incarnation) << 24 ^ line.counter;
+  digests_[line.key.slot().value] ^=
+      mix(line.key.high ^ mix(line.key.low ^ mix(version ^ mix(uint64_t(r.owner().value) << 8 | uint8_t(r.state())))));
+}
+
+// ---- handles ----
+
+HandleKey Store::own_handle(const Line& line) {
+  return {{static_cast<uint32_t>(line.owner_kind << 24 | line.owner)},
+          static_cast<uint32_t>(line.incarnation),
+          static_cast<uint32_t>(line.handle)};
 }
 
 // A tombstone stays under the handle of the mapping that it ended, so that a refresh of that handle learns of it.
-void Store::index_handle(uint32_t place) {
-  const Record& r = places_[place].stored.record;
-  if (is_tombstone(r.state)) return;
-  forget_handle(place);
-  if (!r.owner.is_member()) return;
-  places_[place].handle = HandleKey{r.owner, r.version.incarnation, r.handle};
-  by_handle_[*places_[place].handle] = place;
+HandleKey Store::handle_of(const Line& line) const {
+  const bool other = line.has_more && mores_[line.more].other_handle;
+  return other ? mores_[line.more].handle : own_handle(line);
 }
 
-void Store::forget_handle(uint32_t place) {
-  std::optional<HandleKey>& handle = places_[place].handle;
-  if (!handle) return;
-  auto it = by_handle_.find(*handle);
-  if (it != by_handle_.end() && it->second == place) by_handle_.erase(it);
-  handle.reset();
+// In place of another session that had this handle.
+void Store::index_handle(Line& line) {
+  const HandleKey handle = own_handle(line);
+  if (const uint32_t other = place_of(handle); other != PlaceIndex::kNoPlace) forget_handle(lines_[other]);
+  by_handle_.insert(hash(handle), place_of(line));
+  line.indexed = 1;
+}
+
+void Store::forget_handle(Line& line) {
+  if (!line.indexed) return;
+  by_handle_.erase(hash(handle_of(line)), place_of(line));
+  line.indexed = 0;
+  StoredRecord s(this, &line);
+  if (More* more = s.known_more()) {
+    more->other_handle = false;
+    s.less();
+  }
+}
+
+// ---- a record ----
+
+Instant StoredRecord::expires() const {
+  return store_->instant(line_->expires);
+}
+
+Record StoredRecord::record() const {
+  return {.key = key(),
+          .group = group(),
+          .state = state(),
+          .target = target(),
+          .member = member(),
+          .owner = owner(),
+          .version = version(),
+          .handle = handle(),
+          .remaining_ms = 0,
+          .bucket_bytes = bucket_bytes(),
+          .bucket_counter = bucket_counter()};
+}
+
+StoredRecord::More* StoredRecord::known_more() const {
+  return line_->has_more ? &store_->mores_[line_->more] : nullptr;
+}
+
+StoredRecord::More& StoredRecord::more() {
+  if (More* known = known_more()) return *known;
+  uint32_t at;
+  if (store_->free_mores_.empty()) {
+    at = static_cast<uint32_t>(store_->mores_.size());
+    store_->mores_.emplace_back();
+  } else {
+    at = store_->free_mores_.back();
+    store_->free_mores_.pop_back();
+  }
+  store_->mores_[at].bucket_counter = line_->more;
+  line_->more = at;
+  line_->has_more = 1;
+  return store_->mores_[at];
+}
+
+// Without its More, where nothing needs it any longer.
+void StoredRecord::less() {
+  More* more = known_more();
+  if (!more || more->bucket_bytes != kUnlimitedBytes || !more->holders.empty() || more->other_handle) return;
+  const auto at = static_cast<uint32_t>(line_->more);
+  line_->more = more->bucket_counter;
+  line_->has_more = 0;
+  *more = {};
+  store_->free_mores_.push_back(at);
+}
+
+// ---- its bucket ----
+
+uint64_t StoredRecord::bucket_bytes() const {
+  const More* more = known_more();
+  return more ? more->bucket_bytes : kUnlimitedBytes;
+}
+
+uint64_t StoredRecord::bucket_counter() const {
+  const More* more = known_more();
+  return more ? more->bucket_counter : line_->more;
+}
+
+ByteShare* StoredRecord::share() const {
+  More* more = known_more();
+  return more && more->bucket_bytes != kUnlimitedBytes ? &more->share : nullptr;
+}
+
+void StoredRecord::set_bucket(uint64_t bytes, uint64_t counter, uint64_t left) {
+  if (bytes == kUnlimitedBytes && !line_->has_more) {
+    line_->more = counter & kCounterMask;
+    return;
+  }
+  More& m = more();
+  m.bucket_bytes = bytes;
+  m.bucket_counter = counter & kCounterMask;
+  m.share = {.left = left};
+  if (bytes == kUnlimitedBytes) less();
+}
+
+// ---- its holders: one in the line, more of them apart ----
+
+// False where the line has no room for the version that it was granted.
+bool StoredRecord::inline_holder(const Holder& h) {
+  const Version v = version();
+  if (h.version.term != v.term || h.version.incarnation != v.incarnation || h.version.counter > v.counter) return false;
+  const uint64_t behind = v.counter - h.version.counter;
+  if (behind > UINT16_MAX) return false;
+  line_->holder = h.proxy.value;
+  line_->holder_until = store_->tick_up(h.until);
+  line_->holder_behind = behind;
+  return true;
+}
+
+Holder StoredRecord::line_holder() const {
+  Version granted = version();
+  granted.counter -= line_->holder_behind;
+  return {ProxyId{static_cast<uint32_t>(line_->holder)}, store_->instant(line_->holder_until), granted};
+}
+
+std::vector<Holder> StoredRecord::holders() const {
+  if (line_->holder != 0) return {line_holder()};
+  const More* more = known_more();
+  return more ? more->holders : std::vector<Holder>{};
+}
+
+size_t StoredRecord::holder_count() const {
+  const More* more = known_more();
+  return line_->holder != 0 ? 1 : more ? more->holders.size() : 0;
+}
+
+std::vector<Holder> StoredRecord::take_holders() {
+  std::vector<Holder> taken = holders();
+  line_->holder = 0;
+  if (More* more = known_more()) {
+    more->holders.clear();
+    less();
+  }
+  return taken;
+}
+
+Instant StoredRecord::held_until() const {
+  if (line_->holder != 0) return store_->instant(line_->holder_until);
+  Instant last{};
+  if (const More* more = known_more()) {
+    for (const Holder& h : more->holders) last = std::max(last, h.until);
+  }
+  return last;
+}
+
+void StoredRecord::hold(const Holder& holder, Instant now) {
+  Holder h = holder;
+  h.until = store_->instant(store_->tick_up(h.until));
+  More* more = known_more();
+  if (!more || more->holders.empty()) {  // the usual ones: nobody, the same proxy, or one whose time is over
+    const Instant until = store_->instant(line_->holder_until);
+    const bool same = line_->holder == h.proxy.value;
+    if (same) h.until = std::max(h.until, until);
+    if ((line_->holder == 0 || same || until <= now) && inline_holder(h)) return;
+  }
+  std::vector<Holder> all = holders();
+  line_->holder = 0;
+  std::erase_if(all, [&](const Holder& o) {
+    if (o.proxy == h.proxy) h.until = std::max(h.until, o.until);
+    return o.proxy == h.proxy || o.until <= now;
+  });
+  if (all.empty() && inline_holder(h)) {
+    if (more) more->holders.clear();
+    return less();
+  }
+  all.push_back(h);
+  this->more().holders = std::move(all);
 }
 
 }  // namespace statecast

@@ -1,26 +1,32 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Store: the held records of one node, with their expiry, their handles and what this replica has granted of them.
 //
-//   StoredRecord& s = store.put(record, now + 10s);
-//   if (StoredRecord* s = store.find(key, now)) ...     // what has expired is not found
+//   StoredRecord s = store.put(record, now + 10s);
+//   if (StoredRecord s = store.find(key, now)) use(s.owner(), s.version());     // what has expired is not found
 //   store.expire(now);  wake_at(store.next_expiry());
 //
+// Problem: tens of millions of records, asked for at random, so that memory and misses count.
+// Choice: one line of 64 bytes per record, which has all that a query or an insert asks for; a byte bucket, several
+// holders or a handle of another mapping stand apart (`More`), for the few that have them. Lines lie in one array and
+// never move; two indexes (PlaceIndex) lead to them, by key and by the owner's handle; a wheel (ExpiryWheel) ends them.
+// Cost: 92 bytes per mapping, everything counted; a look-up misses twice, and prefetch() spares those that can be known
+// ahead. Times are kept to 1,024 ns: ends are rounded down, what was granted up.
+//
 // A record keeps its place (an index) all its life, so that a walk over all of them by cursor misses nothing that was
-// there before it began. Find and put are O(1); expiry is a heap with lazy deletion, one entry per record unless its
-// end has been brought forward. Threads: one. Ownership: owns its records; references hold until the record expires or
-// is erased.
+// there before it began. No operation does more than a bounded piece of work.
+// Threads: one. Ownership: owns its records; a StoredRecord holds until the record expires or is erased.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <deque>
-#include <optional>
-#include <queue>
-#include <unordered_map>
 #include <vector>
 
+#include "base/reserved_array.h"
 #include "base/units.h"
+#include "directory/expiry_wheel.h"
 #include "directory/messages.h"
+#include "directory/place_index.h"
+#include "directory/record_order.h"
 
 namespace statecast {
 
@@ -29,110 +35,170 @@ struct Holder {
   ProxyId proxy;
   Instant until;
   Version version;
+  bool operator==(const Holder&) const = default;
 };
 
-struct StoredRecord {
-  Record record;  // its remaining_ms is meaningless here: `expires` counts
-  Instant expires;
-  uint64_t share_left = 0;   // of the byte bucket, for this replica to grant; kUnlimitedBytes: no bound
+// This replica's share of a session's byte bucket.
+struct ByteShare {
+  uint64_t left = 0;         // to be granted
   uint64_t grant_bytes = 0;  // size of the last grant; 0: none yet
   Instant granted_at{};
-  std::vector<Holder> holders;
 };
 
-// The operator's or owner's unrevoke leaves a removal tombstone of incarnation 0, which no owner has.
-inline bool is_lift(const Record& r) {
-  return r.state == RecordState::removed && r.version.incarnation == 0;
-}
-// A revocation goes this many terms above what its coordinator knows, so that it stands above what that one may have
-// missed: a mapping that passed on to other owners, or the unrevoke of an earlier revocation.
-inline constexpr int kRevocationTerms = 64;
-// Owners stay so far below the end of the terms that a revocation always finds room above them, and leave the last
-// incarnation to it.
-inline constexpr int kTermMax = 0xfffe;
-inline constexpr int kOwnerTermMax = kTermMax - kRevocationTerms;
-inline bool owner_may_say(const Version& v) {
-  return v.term <= kOwnerTermMax && v.incarnation < kId24Max;
-}
-// Its version is above all that an owner can say in its term; the random counter tells it from another revocation in
-// the same term, and an unrevoke names by it which one it lifts.
-inline Version revocation_version(int term, uint64_t random) {
-  return {static_cast<uint16_t>(std::min(term, kTermMax)), kId24Max, random >> 24};
-}
-inline Version lift_version(const Version& revocation) {
-  return {static_cast<uint16_t>(revocation.term + 1), 0, revocation.counter};
-}
-// Of two held records of one session the one that all replicas end with. Not reflexive: equal records do not supersede.
-bool supersedes(const Record& incoming, const Record& existing);
-// As it goes over the wire: with its remaining time.
-Record wire_record(const Record& record, Instant expires, Instant now);
+// An owner's name for a session.
+struct HandleKey {
+  NodeId owner;
+  uint32_t incarnation = 0, handle = 0;
+  bool operator==(const HandleKey&) const = default;
+};
+
+class Store;
+
+// A record of the store, or none; as cheap to pass as a pointer, and as soon out of date.
+class StoredRecord {
+ public:
+  StoredRecord() = default;
+  explicit operator bool() const { return line_ != nullptr; }
+
+  SessionKey key() const { return line_->key; }
+  GroupId group() const { return {static_cast<uint32_t>(line_->group)}; }
+  RecordState state() const { return RecordState(line_->state); }
+  Target target() const { return Target(line_->target); }
+  MemberId member() const { return {static_cast<uint32_t>(line_->member)}; }
+  NodeId owner() const { return {static_cast<uint32_t>(line_->owner_kind << 24 | line_->owner)}; }
+  Version version() const {
+    return {static_cast<uint16_t>(line_->term), static_cast<uint32_t>(line_->incarnation), line_->counter};
+  }
+  uint32_t handle() const { return static_cast<uint32_t>(line_->handle); }
+  Instant expires() const;
+  uint64_t bucket_bytes() const;
+  uint64_t bucket_counter() const;
+  bool is(const Record& r) const { return owner() == r.owner && version() == r.version && state() == r.state; }
+  bool tombstone() const { return is_tombstone(state()); }
+  Record record() const;                                                            // remaining_ms: 0
+  Record wire(Instant now) const { return wire_record(record(), expires(), now); }  // as it goes over the wire
+
+  // Of a bucket without bound there is no share: nullptr.
+  ByteShare* share() const;
+  // The bucket anew, with this share of it.
+  void set_bucket(uint64_t bytes, uint64_t counter, uint64_t left);
+
+  // One holder per proxy: until the later of what it had and what it gets. Those whose time is over are forgotten.
+  void hold(const Holder& holder, Instant now);
+  size_t holder_count() const;
+  std::vector<Holder> holders() const;
+  std::vector<Holder> take_holders();
+  Instant held_until() const;  // by the last of them
+
+ private:
+  friend class Store;
+  // All of a record in one cache line.
+  struct alignas(64) Line {
+    SessionKey key;
+    uint64_t expires : 48, term : 16;
+    uint64_t counter : 40, incarnation : 24;
+    uint64_t handle : 32, group : 24, state : 3, target : 2, owner_kind : 2, has_more : 1;  // state 0: free
+    uint64_t member : 24, owner : 24, holder_behind : 16;  // the version that was granted: so many counters before
+    uint64_t more : 40, holder : 24;          // counter of a bucket without bound, or the place of its More
+    uint64_t holder_until : 48, indexed : 1;  // indexed: found by its handle
+  };
+  static_assert(sizeof(Line) == 64);
+  struct More;
+
+  StoredRecord(Store* store, Line* line) : store_(store), line_(line) {}
+  More& more();
+  More* known_more() const;
+  void less();
+  Holder line_holder() const;
+  bool inline_holder(const Holder& holder);
+
+  Store* store_ = nullptr;
+  Line* line_ = nullptr;
+};
+
+// What few records have.
+struct StoredRecord::More {
+  uint64_t bucket_bytes = kUnlimitedBytes, bucket_counter = 0;
+  ByteShare share;
+  std::vector<Holder> holders;  // those in the line are not in here
+  bool other_handle = false;    // a tombstone's: of the mapping that it ended, where it is not its own
+  HandleKey handle;
+};
 
 class Store {
  public:
-  explicit Store(uint64_t salt) : by_handle_(16, HandleHash{salt}) {}
+  // Room for `most` records, those included that have expired and not been taken away yet.
+  Store(uint64_t salt, Instant start, size_t most);
 
-  StoredRecord* find(const SessionKey& key, Instant now);
-  // The record under its key, in place of what was there. Share, grants and holders stay: the caller judges them.
-  StoredRecord& put(const Record& record, Instant expires);
-  void set_expires(StoredRecord& stored, Instant expires);
+  StoredRecord find(const SessionKey& key, Instant now);
+  // The record under its key, in place of what was there. Share and holders stay: the caller judges them.
+  StoredRecord put(const Record& record, Instant expires);
+  void set_expires(StoredRecord stored, Instant expires);
   // The session to which its owner gave this handle; the record may have changed hands since.
-  StoredRecord* find_handle(NodeId owner, uint32_t incarnation, uint32_t handle, Instant now);
+  StoredRecord find_handle(NodeId owner, uint32_t incarnation, uint32_t handle, Instant now);
 
+  // Takes away what has expired; some at a time, the rest is due at once.
   void expire(Instant now);
-  Instant next_expiry() const { return queue_.empty() ? Instant::max() : queue_.top().when; }
+  Instant next_expiry() const;
+
+  // Ahead of a find: first the index for all that will be looked for, then the records.
+  void prefetch(const SessionKey& key) const { by_key_.prefetch(hash(key)); }
+  void prefetch_record(const SessionKey& key) const { prefetch_line(by_key_, hash(key)); }
+  void prefetch_handle(NodeId owner, uint32_t incarnation, uint32_t handle) const {
+    by_handle_.prefetch(hash({owner, incarnation, handle}));
+  }
+  void prefetch_handle_record(NodeId owner, uint32_t incarnation, uint32_t handle) const {
+    prefetch_line(by_handle_, hash({owner, incarnation, handle}));
+  }
 
   size_t size() const { return by_key_.size(); }
   size_t tombstones() const { return tombstones_; }
   // Of what is held in a slot, for comparing replicas: the XOR of the records' digests, without those that live for
   // seconds only.
-  uint64_t digest(Slot slot) const {
-    auto it = digests_.find(slot.value);
-    return it == digests_.end() ? 0 : it->second;
-  }
-  // A walk: places 0..places()-1, null where none is.
-  size_t places() const { return places_.size(); }
-  StoredRecord* at(size_t place, Instant now);
+  uint64_t digest(Slot slot) const { return digests_[slot.value]; }
+  // A walk: places 0..places()-1, none where it is free or over.
+  size_t places() const { return places_; }
+  StoredRecord at(size_t place, Instant now);
 
  private:
-  struct Due {
-    Instant when;
-    uint32_t place;
-    bool operator<(const Due& o) const { return when > o.when; }  // soonest on top
-  };
-  struct HandleKey {
-    NodeId owner;
-    uint32_t incarnation, handle;
-    bool operator==(const HandleKey&) const = default;
-  };
-  // Members choose handles and incarnations: without the salt none can make a chain long.
-  struct HandleHash {
-    uint64_t salt;
-    static uint64_t mix(uint64_t x) noexcept {
-      x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-      x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-      return x ^ (x >> 31);
-    }
-    size_t operator()(const HandleKey& k) const noexcept {
-      return mix(mix((uint64_t(k.owner.value) << 32 | k.handle) ^ salt) + (k.incarnation ^ (salt >> 32)));
-    }
-  };
-  struct Place {
-    StoredRecord stored;
-    Instant queued{};                 // earliest entry of it in queue_
-    std::optional<HandleKey> handle;  // of the mapping, and then of the tombstone that ended it
-    bool used = false;
-  };
-  void index_handle(uint32_t place);
-  void forget_handle(uint32_t place);
+  friend class StoredRecord;
+  using Line = StoredRecord::Line;
+  using More = StoredRecord::More;
+  Tick tick(Instant t) const;     // rounded down
+  Tick tick_up(Instant t) const;  // rounded up
+  Instant instant(Tick t) const { return start_ + Duration(static_cast<int64_t>(t << kTickShift)); }
+  uint32_t hash(const SessionKey& key) const { return static_cast<uint32_t>((key.low ^ salt_) * kOdd >> 32); }
+  uint32_t hash(const HandleKey& k) const;
+  void prefetch_line(const PlaceIndex& index, uint32_t hash) const {
+    index.find(hash, [&](uint32_t place) {
+      __builtin_prefetch(&lines_[place]);
+      return true;
+    });
+  }
+  uint32_t place_of(const SessionKey& key) const {
+    return by_key_.find(hash(key), [&](uint32_t place) { return lines_[place].key == key; });
+  }
+  uint32_t place_of(const HandleKey& handle) const;
+  uint32_t place_of(const Line& line) const { return static_cast<uint32_t>(&line - lines_.data()); }
+  uint32_t new_place();
+  static HandleKey own_handle(const Line& line);
+  HandleKey handle_of(const Line& line) const;
+  void index_handle(Line& line);
+  void forget_handle(Line& line);
   void erase(uint32_t place);
-  void toggle_digest(const Record& r);
+  void toggle_digest(const Line& line);
 
-  std::deque<Place> places_;
-  std::vector<uint32_t> free_;
-  std::unordered_map<SessionKey, uint32_t> by_key_;
-  std::unordered_map<HandleKey, uint32_t, HandleHash> by_handle_;
-  std::priority_queue<Due> queue_;
-  std::unordered_map<uint16_t, uint64_t> digests_;
+  static constexpr int kTickShift = 10;
+  static constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
+  uint64_t salt_;
+  Instant start_;
+  ReservedArray<Line> lines_;
+  uint32_t places_ = 0, free_ = 0;  // free_: place + 1 of the first; a free line's `more` is the next
+  PlaceIndex by_key_, by_handle_;
+  ExpiryWheel wheel_;
+  ReservedArray<uint64_t> digests_;
+  std::deque<More> mores_;
+  std::vector<uint32_t> free_mores_;
   size_t tombstones_ = 0;
 };
 

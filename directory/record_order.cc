@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "directory/record_order.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace statecast {
+
+// A total order, so that late copies die out and all replicas end with the same record.
+bool supersedes(const Record& in, const Record& ex) {
+  auto rank = [](const Record& r) {
+    bool revoked = r.state == RecordState::revoked;
+    return std::tuple(r.version.term, revoked, ~r.owner.value, r.version.incarnation, r.version.counter,
+                      is_tombstone(r.state));
+  };
+  return rank(in) > rank(ex);
+}
+
+Record wire_record(const Record& record, Instant expires, Instant now) {
+  Record r = record;
+  r.remaining_ms = static_cast<uint32_t>(std::clamp<int64_t>(to_ms(expires - now), 0, UINT32_MAX));
+  return r;
+}
+
+}  // namespace statecast
