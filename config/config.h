@@ -58,6 +58,7 @@ struct GroupConfig {
   std::vector<RuleConfig> rules;                  // empty: all TCP and UDP stateful
   UnknownSession unknown = UnknownSession::drop;  // answer to a confirmed unknown session
   uint32_t admit_per_second = 10'000;             // bound on `unknown: admit`
+  uint32_t absent_per_second = 5'000;             // questions about sessions that the summaries lack
   Partition partition = Partition::safe;
   Degraded degraded = Degraded::accept;
   LeaseConfig lease;

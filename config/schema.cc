@@ -130,6 +130,12 @@ const Table<GroupConfig>& group_table() {
         {.reload = live,
          .audience = tuning,
          .sentence = "Most packets of unknown sessions that `unknown: admit` lets through per second and proxy."}));
+    t.add(scalar("absent_per_second", &GroupConfig::absent_per_second, number_value<uint32_t>(1, 100'000'000),
+                 {.reload = live,
+                  .audience = tuning,
+                  .sentence = "Under a flood of unknown sessions: most questions to the directory per second and proxy "
+                              "about sessions that the summaries of its replicas lack. As many again for sources that "
+                              "have a live session."}));
     t.add(scalar("partition", &GroupConfig::partition,
                  choice_value<Partition>({{Partition::safe, "safe"}, {Partition::available, "available"}}),
                  {.reload = live,

@@ -25,31 +25,22 @@ constexpr Duration kEchoAheadMax = 100ms;  // as the querier has it
 constexpr size_t kNotesPerStep = 256, kWaitingMax = 64, kLoopbackMax = 100'000;
 constexpr long kFenceNapNs = 10'000;
 
-template <class T>
-consteval uint8_t type_of() {
-  return []<class... B>(std::variant<B...>*) {
-    uint8_t index = 0;
-    (void)((std::is_same_v<T, B> || (++index, false)) || ...);
-    return static_cast<uint8_t>(kMessageTypeFirst + index);
-  }(static_cast<MessageBody*>(nullptr));
-}
-
 }  // namespace
 
 bool ProxyControl::is_urgent(Bytes message) {
   if (message.empty()) return false;
   switch (message[0]) {
-    case type_of<Remove>():
-    case type_of<Revoke>():
-    case type_of<RequestAnswer>():
-    case type_of<Change>():
-    case type_of<ChangeAck>():
-    case type_of<HoldersSilent>():
-    case type_of<Heartbeat>():
-    case type_of<Permit>():
-    case type_of<Purge>():
-    case type_of<Notice>():
-    case type_of<Ack>(): return true;
+    case message_type<Remove>():
+    case message_type<Revoke>():
+    case message_type<RequestAnswer>():
+    case message_type<Change>():
+    case message_type<ChangeAck>():
+    case message_type<HoldersSilent>():
+    case message_type<Heartbeat>():
+    case message_type<Permit>():
+    case message_type<Purge>():
+    case message_type<Notice>():
+    case message_type<Ack>(): return true;
     default: return message[0] < kMessageTypeFirst;  // keep-alives and challenges
   }
 }
@@ -97,11 +88,15 @@ ProxyControl::ProxyControl(ProxyControlSetup setup, Instant now)
   if (cap > 0s) querier.lease_cap = cap;
   querier_ = std::make_unique<Querier>(std::move(querier), setup_.seed ^ 0x51);
 
+  summaries_ = std::make_unique<Summaries>(setup_.layout->self, setup_.view);
+
   if (setup_.admin) register_proxy_commands(*setup_.admin, *this);
   refresh_snapshot(now);
 }
 
-ProxyControl::~ProxyControl() = default;
+ProxyControl::~ProxyControl() {
+  if (setup_.pressure) setup_.pressure->absence.store(nullptr, std::memory_order_release);
+}
 
 void ProxyControl::run(const std::atomic<bool>& stop) {
   while (!stop.load(std::memory_order_relaxed)) {
@@ -120,14 +115,15 @@ void ProxyControl::run(const std::atomic<bool>& stop) {
 }
 
 Instant ProxyControl::next_deadline() const {
-  return std::min({next_tick_, node_->next_deadline(), querier_->next_deadline(), setup_.peers->next_deadline(),
-                   setup_.neighbours->next_deadline()});
+  return std::min({next_tick_, node_->next_deadline(), querier_->next_deadline(), summaries_->next_deadline(),
+                   setup_.peers->next_deadline(), setup_.neighbours->next_deadline()});
 }
 
 void ProxyControl::step(Instant now) {
   take_notes(now);
   if (querier_->next_deadline() <= now) querier_->on_deadline(now);
   if (node_->next_deadline() <= now) node_->on_deadline(now);
+  if (summaries_->next_deadline() <= now) summaries_->on_deadline(now);
   if (setup_.peers->next_deadline() <= now) setup_.peers->on_deadline(now);
   if (setup_.neighbours->next_deadline() <= now) setup_.neighbours->on_deadline(now);
   if (next_tick_ <= now) tick(now);
@@ -251,14 +247,17 @@ void ProxyControl::on_lease(const Note& note, Instant now) {
 
 void ProxyControl::on_message(NodeId from, Bytes message, Instant now) {
   forget_negative(message);
-  if (!querier_->on_message(from, message, now)) node_->on_message(from, message, now);
+  if (querier_->on_message(from, message, now)) return;
+  if (!summaries_->on_message(from, message, now)) return node_->on_message(from, message, now);
+  if (summaries_->take_changed()) publish_absence();
 }
 
 // An insert that passes here, to be coordinated, relayed or stored, ends what this proxy believed of an unknown
 // session.
 void ProxyControl::forget_negative(Bytes message) {
   if (message.empty() || setup_.cache->stats().negative == 0) return;
-  if (message[0] != type_of<Insert>() && message[0] != type_of<Place>() && message[0] != type_of<Held>()) return;
+  if (message[0] != message_type<Insert>() && message[0] != message_type<Place>() && message[0] != message_type<Held>())
+    return;
   auto m = decode(message);
   if (!m) return;
   if (auto* insert = std::get_if<Insert>(&m->body)) {
@@ -278,6 +277,7 @@ void ProxyControl::pump(Instant now) {
     bool said = false;
     for (DirectoryOutput o; querier_->next_output(o); said = true) send(o, now);
     for (DirectoryOutput o; node_->next_output(o); said = true) send(o, now);
+    for (DirectoryOutput o; summaries_->next_output(o); said = true) send(o, now);
     while (!loopback_.empty()) {
       DirectoryOutput o = std::move(loopback_.front());
       loopback_.pop_front();
@@ -339,6 +339,15 @@ void ProxyControl::apply(const CacheEvent& e, Instant now) {
   }
   bool rerun = e.kind != CacheEvent::Kind::unanswered;
   for (const WorkerView& w : setup_.workers) w.link->resolved(e.key, rerun);
+}
+
+// Old summaries stay until no worker can still be reading them.
+void ProxyControl::publish_absence() {
+  if (!setup_.pressure) return;
+  std::unique_ptr<const AbsenceMap> next = summaries_->following() ? summaries_->map() : nullptr;
+  setup_.pressure->absence.store(next.get(), std::memory_order_release);
+  absence_.swap(next);
+  if (next) wait_for_workers();
 }
 
 // A worker may have looked a session up before the entry was withdrawn and not have sent its packet yet. Once its turn
@@ -435,6 +444,7 @@ void ProxyControl::tick(Instant now) {
     setup_.negatives_exist->store(setup_.cache->stats().negative > 0, std::memory_order_relaxed);
   }
   std::erase_if(requests_, [&](const auto& r) { return r.second.until <= now; });
+  weigh_pressure(now);
   say_state(now);
   if (next_metrics_ <= now) {
     next_metrics_ = now + kMetrics;
@@ -456,6 +466,24 @@ void ProxyControl::hear_members(Instant now) {
     heard_[id] = heard;
     node_->on_member_heard(id.as_member(), now);
   }
+}
+
+void ProxyControl::weigh_pressure(Instant now) {
+  if (!setup_.pressure) return;
+  const bool on = meter_.update(counter(Counter::resolve_hold_query) + counter(Counter::resolve_drop_miss_full) +
+                                    counter(Counter::resolve_drop_absent),
+                                now);
+  if (on == summaries_->following()) return;
+  if (on) {
+    spdlog::warn(
+        "under pressure: many packets of unknown sessions; asking the replicas for summaries of what they have");
+    summaries_->follow(now);
+  } else {
+    spdlog::info("pressure is over: unknown sessions are asked about again");
+    summaries_->stop();
+  }
+  setup_.pressure->on.store(on, std::memory_order_relaxed);
+  publish_absence();
 }
 
 // A proxy that is cut off says so; what it does about it is the group's `partition` setting.
@@ -545,6 +573,11 @@ void ProxyControl::collect_metrics(Instant now) {
   gauge("cache.negative", "Negative entries.", static_cast<double>(cache.negative));
   gauge("members.reachable", "Members heard within the last second.", reachable);
   gauge("proxies.heard", "Other proxies heard within the last second.", heard);
+  const Summaries::Status summaries = summaries_->status(now);
+  gauge("pressure", "1 while so many packets are of unknown sessions that summaries say which are worth a question.",
+        summaries_->following());
+  gauge("summaries.fresh", "Under pressure: replicas whose summaries count now.", static_cast<double>(summaries.fresh));
+  gauge("summaries.bytes", "Memory of the summaries.", static_cast<double>(summaries.bytes));
   gauge("questions", "Questions to the directory that are out.", static_cast<double>(querier_->outstanding()));
   std::lock_guard lock(metrics_mutex_);
   metrics_ = std::move(all);

@@ -27,13 +27,16 @@
 #include "config/config.h"
 #include "control/metrics.h"
 #include "control/neighbours.h"
+#include "control/pressure_meter.h"
 #include "dataplane/cache/session_cache.h"
 #include "dataplane/envelope/peers.h"
 #include "dataplane/worker/mailbox.h"
 #include "dataplane/worker/snapshot.h"
 #include "dataplane/worker/stage_clock.h"
+#include "dataplane/worker/unknown_gate.h"
 #include "directory/node.h"
 #include "directory/querier.h"
+#include "directory/summaries.h"
 
 namespace statecast {
 
@@ -61,7 +64,8 @@ struct ProxyControlSetup {
   AdminServer* admin = nullptr;  // nullptr: none
   std::vector<WorkerView> workers;
   std::atomic<bool>* negatives_exist = nullptr;
-  uint64_t seed = 0;  // new at each start
+  Pressure* pressure = nullptr;  // nullptr: unknown sessions are asked about whatever comes
+  uint64_t seed = 0;             // new at each start
 };
 
 // What became of a request of the operator: each answer until one that is final (the callback says so by true).
@@ -85,6 +89,7 @@ class ProxyControl {
   const ProxyControlSetup& setup() const { return setup_; }
   const Node& node() const { return *node_; }
   const Querier& querier() const { return *querier_; }
+  const Summaries& summaries() const { return *summaries_; }
   uint64_t counter(Counter c) const;
   bool partitioned() const { return partitioned_; }
   Instant started() const { return started_; }
@@ -117,6 +122,8 @@ class ProxyControl {
   void tick(Instant now);
   void refresh_snapshot(Instant now);
   void hear_members(Instant now);
+  void weigh_pressure(Instant now);
+  void publish_absence();
   void say_state(Instant now);
   void collect_metrics(Instant now);
 
@@ -125,6 +132,9 @@ class ProxyControl {
   Instant started_;
   std::unique_ptr<Node> node_;
   std::unique_ptr<Querier> querier_;
+  std::unique_ptr<Summaries> summaries_;
+  std::unique_ptr<const AbsenceMap> absence_;  // what the workers see
+  PressureMeter meter_;
   Counters counters_;                     // of this thread
   std::deque<DirectoryOutput> loopback_;  // from this node to itself
   std::deque<PeerTable::Datagram> waiting_for_hop_;

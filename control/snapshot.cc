@@ -91,6 +91,7 @@ Result<std::shared_ptr<const Layout>> make_layout(const ProxyConfig& config, con
     std::sort(group.members.begin(), group.members.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
     group.unknown = make_unknown(g.unknown);
     group.admit_per_second = g.admit_per_second;
+    group.absent_per_second = g.absent_per_second;
     group.negative = g.negative;
     group.lease_cap = g.lease.time;
     for (const Prefix& p : g.addresses) prefixes.emplace_back(p, static_cast<uint32_t>(layout->groups.size()));

@@ -8,6 +8,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "dataplane/session/session_filter.h"
+
 namespace statecast {
 
 namespace {
@@ -18,6 +20,9 @@ static_assert(kMessageHeaderSize + 4 + 8 + 8 + 2 + 2 + 1 + 1 + kSyncRecordsMax *
 static_assert(kMessageHeaderSize + 4 + 8 + 8 + 2 + 2 + 1 + 1 + 2 * kSlotRangesMax * 4 <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 4 + 4 + 8 + 8 + 2 + kHeartbeatMembersMax * 3 <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 3 + 1 + kRefreshEntriesMax * 17 <= kMessageSizeMax);
+static_assert(kMessageHeaderSize + 4 + 4 + 4 + 8 + 2 + kSummaryBlocksMax * SessionFilter::kBlockBytes <=
+              kMessageSizeMax);
+static_assert(kMessageHeaderSize + 4 + 8 + 8 + 1 + kSummarySessionsMax * 8 + 2 + kSlotRangesMax * 4 <= kMessageSizeMax);
 // An answer is at most 128 bytes larger than what caused it; the smallest insert has 59 bytes after the header.
 static_assert(1 + 1 + 10 + 1 + 3 * kReplicasMax + 1 + kRecordSize <= 59 + 128);
 
@@ -453,6 +458,33 @@ void walk(auto& io, Of<SlotDigests> auto& m) {
   io.check(!m.digests.empty() && slots > 0 && slots % (m.digests.empty() ? 1 : m.digests.size()) == 0);
 }
 
+void walk(auto& io, Of<SummaryRequest> auto& m) {
+  io.u32(m.version);
+  io.u32(m.block);
+  io.u64(m.number);
+}
+
+void walk(auto& io, Of<SummaryBlocks> auto& m) {
+  io.u32(m.version);
+  io.u32(m.of);
+  io.u32(m.first);
+  io.u64(m.number);
+  io.packet(m.blocks);
+  const size_t n = m.blocks.size() / SessionFilter::kBlockBytes;
+  io.check(m.version != 0 && m.blocks.size() % SessionFilter::kBlockBytes == 0);
+  io.check(n >= 1 && n <= kSummaryBlocksMax && m.first < m.of && m.of - m.first >= n);
+}
+
+void walk(auto& io, Of<SummaryDelta> auto& m) {
+  io.u32(m.version);
+  io.u64(m.first);
+  io.u64(m.last);
+  io.list8(m.sessions, kSummarySessionsMax, [](auto& in, auto& v) { in.u64(v); });
+  slots(io, m.out_of_sync);
+  io.check(m.sessions.empty() ||
+           (m.version != 0 && m.first != 0 && m.last >= m.first && m.last - m.first + 1 >= m.sessions.size()));
+}
+
 // --- header ---
 
 struct Outer {
@@ -478,10 +510,11 @@ bool emplace(MessageBody& body, size_t index, std::index_sequence<I...>) {
 }
 
 constexpr const char* kNames[] = {
-    "query",          "query_answer", "insert",         "insert_answer", "remove",      "revoke",       "unrevoke",
-    "request_answer", "refresh",      "refresh_answer", "place",         "place_ack",   "held",         "withdraw",
-    "change",         "change_ack",   "holders_silent", "heartbeat",     "permit",      "sync_request", "sync_chunk",
-    "purge",          "entry",        "notice",         "ack",           "slot_digests"};
+    "query",    "query_answer",   "insert",          "insert_answer",  "remove",         "revoke",
+    "unrevoke", "request_answer", "refresh",         "refresh_answer", "place",          "place_ack",
+    "held",     "withdraw",       "change",          "change_ack",     "holders_silent", "heartbeat",
+    "permit",   "sync_request",   "sync_chunk",      "purge",          "entry",          "notice",
+    "ack",      "slot_digests",   "summary_request", "summary_blocks", "summary_delta"};
 static_assert(std::size(kNames) == std::variant_size_v<MessageBody>);
 
 }  // namespace

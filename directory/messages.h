@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -311,10 +312,39 @@ struct SlotDigests {
 };
 inline constexpr size_t kDigestsMax = 64;  // of one message
 
-using MessageBody =
-    std::variant<Query, QueryAnswer, Insert, InsertAnswer, Remove, Revoke, Unrevoke, RequestAnswer, Refresh,
-                 RefreshAnswer, Place, PlaceAck, Held, Withdraw, Change, ChangeAck, HoldersSilent, Heartbeat, Permit,
-                 SyncRequest, SyncChunk, Purge, Entry, Notice, Ack, SlotDigests>;
+// --- proxy to replica, under pressure: what sessions there are (node_summary.cc, summaries.h) ---
+// "I have all up to `number` of your summary `version`." Answered with SummaryDeltas from there on; with the blocks
+// from `block` on where those are asked for, or where that summary is no more.
+struct SummaryRequest {
+  static constexpr uint32_t kNoBlock = UINT32_MAX;
+  uint32_t version = 0;  // 0: none
+  uint32_t block = kNoBlock;
+  uint64_t number = 0;
+};
+// Blocks of the sender's SessionFilter.
+struct SummaryBlocks {
+  uint32_t version = 0;
+  uint32_t of = 0;      // blocks in all
+  uint32_t first = 0;   // the first of these
+  uint64_t number = 0;  // sessions numbered up to this are in them
+  Bytes blocks;         // SessionFilter::kBlockBytes each
+};
+// Sessions that have come since, in the order of their numbers.
+struct SummaryDelta {
+  uint32_t version = 0;                // 0: there is no summary yet, ask again
+  uint64_t first = 0;                  // number of the first of `sessions`, from 1
+  uint64_t last = 0;                   // number of the newest one that the sender has
+  std::vector<uint64_t> sessions;      // upper halves of their keys
+  std::vector<SlotRange> out_of_sync;  // the sender's word does not count there; the rest is filler
+};
+inline constexpr size_t kSummaryBlocksMax = 20;    // of one message
+inline constexpr size_t kSummarySessionsMax = 94;  // the same
+inline constexpr size_t kSummaryWindow = 8;        // messages of one answer
+
+using MessageBody = std::variant<Query, QueryAnswer, Insert, InsertAnswer, Remove, Revoke, Unrevoke, RequestAnswer,
+                                 Refresh, RefreshAnswer, Place, PlaceAck, Held, Withdraw, Change, ChangeAck,
+                                 HoldersSilent, Heartbeat, Permit, SyncRequest, SyncChunk, Purge, Entry, Notice, Ack,
+                                 SlotDigests, SummaryRequest, SummaryBlocks, SummaryDelta>;
 struct Message {
   MessageHeader header;
   MessageBody body;
@@ -322,6 +352,14 @@ struct Message {
 // Number on the wire = index in MessageBody + 0x20 (0x01..0x1f belong to the envelope's own hello and path messages).
 // New messages go to the end; docs/wire-format.md reserves numbers for those that are to come.
 inline constexpr uint8_t kMessageTypeFirst = 0x20;
+template <class Body>
+consteval uint8_t message_type() {
+  return []<class... B>(std::variant<B...>*) {
+    uint8_t index = 0;
+    (void)((std::is_same_v<Body, B> || (++index, false)) || ...);
+    return static_cast<uint8_t>(kMessageTypeFirst + index);
+  }(static_cast<MessageBody*>(nullptr));
+}
 
 // REQUIRES: lists and packet within the bounds above. Breaking one is a bug of the caller's and gives an empty vector,
 // which nobody sends; the tests of the caller see it.

@@ -47,6 +47,7 @@ void Node::State::send_heartbeats(Instant now) {
   }
   if (!unsynced.empty()) check_sync(now);
   forget_views(now);
+  forget_summary(now);
   after_heartbeats(now);
 }
 

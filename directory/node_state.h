@@ -3,7 +3,7 @@
 // life; node_writes.cc is about placed and held, node_changes.cc about tombstones and who must hear of them,
 // node_peers.cc about permits and change lists, node_view.cc about going from one view to the next, node_sync.cc about
 // falling out of sync and back; node_timers.cc has every timer.
-// node_compare.cc is about finding what replicas lack.
+// node_compare.cc is about finding what replicas lack, node_summary.cc about telling proxies what there is.
 // Threads, ownership: as Node.
 #pragma once
 
@@ -11,6 +11,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <queue>
 #include <random>
@@ -18,6 +19,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "dataplane/session/session_filter.h"
 #include "directory/node.h"
 #include "directory/peers.h"
 #include "directory/store.h"
@@ -94,6 +96,9 @@ inline constexpr uint64_t kGrantMin = 64 * 1024;
   X(resync_complete, "directory.sync.complete.events", "times this node came into sync from R-W+1 in-sync replicas")   \
   X(resync_incomplete, "directory.sync.resync_incomplete.events",                                                      \
     "times this node came into sync from fewer: owners re-send what is missing")                                       \
+  X(summary_asked, "directory.summary.asked.requests",                                                                 \
+    "requests of proxies under pressure for what sessions there are")                                                  \
+  X(summary_built, "directory.summary.built.events", "times a summary of all records was built for them")              \
   X(paused, "directory.node.paused.events", "times this node found that it had not run for longer than a permit")      \
   X(store_full, "directory.store.full.records", "records not stored because of records_max")                           \
   X(push_expired, "directory.push.expired.messages", "purges and notices never acknowledged, ended by time")
@@ -169,7 +174,18 @@ struct Push {
   unsigned tries = 0;
 };
 
-enum class Timer : uint8_t { heartbeat, changes, write, placed, push, request, sync, compare };
+enum class Timer : uint8_t { heartbeat, changes, write, placed, push, request, sync, compare, summary };
+
+// What this node has, for proxies that ask.
+struct Summary {
+  std::unique_ptr<SessionFilter> filter, building;
+  uint32_t version = 0;                // of the filter; drawn
+  size_t room = 0, added = 0;          // sessions that the filter was made for, and has
+  size_t building_room = 0, walk = 0;  // places of the store that are in the one being built
+  uint64_t number = 0;                 // of the session that was added last
+  std::deque<uint64_t> recent;         // upper halves of the keys of those, up to `number`
+  Instant asked{};
+};
 
 // The chosen ones of `slots` as ranges; what lies between two of `slots` may be covered.
 using Chosen = std::function<bool(uint16_t)>;
@@ -235,6 +251,7 @@ struct Node::State {
   void remember_withdrawn(const SessionKey& key, NodeId owner, const Version& v, Instant now);
   bool is_withdrawn(const Record& r) const { return withdrawn.contains({r.key, r.owner, r.version}); }
   bool room_for(const Record& r, Instant now);
+  Placed& keep_placed(Placed p);
 
   // --- node_changes.cc: tombstones, and who must hear of them ---
   void begin_request(Request r, Instant expires, bool lifted, Instant now);
@@ -345,6 +362,15 @@ struct Node::State {
   void on_slot_digests(Peer& p, const SlotDigests& m, Instant now);
   void on_difference(Peer& p, Slot slot, Instant now);
 
+  // --- node_summary.cc ---
+  void add_to_summary(const SessionKey& key);
+  void build_summary(Instant now);
+  void walk_summary(Instant now);
+  void forget_summary(Instant now);
+  void on_summary_request(const MessageHeader& h, NodeId from, const SummaryRequest& m, Instant now);
+  void send_summary_blocks(const MessageHeader& h, NodeId to, size_t first);
+  void send_summary_deltas(const MessageHeader& h, NodeId to, uint64_t number);
+
   // --- node_timers.cc: set only there ---
   void start_timers(Instant now);
   void after_heartbeats(Instant now);
@@ -356,6 +382,7 @@ struct Node::State {
   void after_request_step(Request& r, Instant now);
   void after_walk_asked(Peer& p, Instant now);
   void after_chunk(Peer& p, Instant now);
+  void after_summary_step(Instant now);
   void on_deadline(Instant now);
   Instant next_deadline() const;
   void on_timer(Timer kind, uint64_t id, const SessionKey& key, Instant now);
@@ -425,6 +452,8 @@ struct Node::State {
   std::map<std::pair<ProxyId, uint16_t>, Instant> suspects;  // slots in which that peer differs, since when
   ProxyId last_compared{};
   std::map<SessionKey, std::set<ProxyId>> synced_tombstones;  // and which peers sent it
+
+  Summary summary;
 
   std::map<MemberId, Instant> members_heard;
   MemberId last_listed{};

@@ -261,12 +261,12 @@ void Node::State::take_placed(const SyncChunk::Placed& in, Instant now) {
     Write& w = writes.at(of->second);
     if (w.waiters.empty() && (w.record.owner != r.owner || w.record.version != r.version)) drop_write(w);
   }
-  Placed& kept = placed[r.key] = {.record = r,
-                                  .expires = now + std::chrono::milliseconds(r.remaining_ms),
-                                  .born_new = in.born_new,
-                                  .fresh = false,
-                                  .from_walk = true};
-  after_placed(kept, now);
+  after_placed(keep_placed({.record = r,
+                            .expires = now + std::chrono::milliseconds(r.remaining_ms),
+                            .born_new = in.born_new,
+                            .fresh = false,
+                            .from_walk = true}),
+               now);
 }
 
 // --- coming into sync ---

@@ -18,6 +18,7 @@
 //   sync        out of sync somewhere: ask a replica for its next chunk 200 us after the one before, and again after
 //               max(100 ms, 2 x RTT)
 //   compare     every 10 s (the first time at random): digests to one of the other nodes, in turn
+//   summary     while a summary is being built: the next 4,096 records after 1 ms
 //
 // Besides, each record ends at its own time (Store). A timer whose reason is gone does nothing when its time comes.
 #include <algorithm>
@@ -29,6 +30,7 @@ namespace statecast {
 namespace {
 constexpr Duration kChunkPause = 200us, kRepairPause = 20ms;
 constexpr Duration kComparePeriod = 10s;
+constexpr Duration kSummaryPause = 1ms;
 }  // namespace
 
 void Node::State::arm(Instant when, Timer kind, uint64_t id, const SessionKey& key) {
@@ -47,6 +49,10 @@ void Node::State::after_heartbeats(Instant now) {
 
 void Node::State::after_compared(Instant now) {
   arm(now + kComparePeriod, Timer::compare, 0);
+}
+
+void Node::State::after_summary_step(Instant now) {
+  arm(now + kSummaryPause, Timer::summary, 0);
 }
 
 void Node::State::after_changes_sent(Peer& p, bool again, Instant now) {
@@ -153,6 +159,7 @@ void Node::State::on_timer(Timer kind, uint64_t id, const SessionKey& key, Insta
       }
       return;
     case Timer::compare: compare_next(now); return after_compared(now);
+    case Timer::summary: return walk_summary(now);
   }
 }
 

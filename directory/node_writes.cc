@@ -81,10 +81,15 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
   w.born_new = born_new;
   w.passed_term = passed;
   w.answers.clear();
-  placed[r.key] = {.record = r, .expires = expires, .born_new = born_new, .fresh = fresh_in(r.key.slot(), now)};
+  keep_placed({.record = r, .expires = expires, .born_new = born_new, .fresh = fresh_in(r.key.slot(), now)});
   send_places(w, now);
   after_places_sent(w, now, true);
   check_write(w, now);
+}
+
+Placed& Node::State::keep_placed(Placed p) {
+  add_to_summary(p.record.key);
+  return placed[p.record.key] = std::move(p);
 }
 
 // What is held at this node says of an insert, and which term it gets.
@@ -176,8 +181,8 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
       again.record = r;
       again.passed_term = passed;
       again.answers.clear();
-      placed[key] = {
-          .record = r, .expires = again.expires, .born_new = again.born_new, .fresh = fresh_in(key.slot(), now)};
+      keep_placed(
+          {.record = r, .expires = again.expires, .born_new = again.born_new, .fresh = fresh_in(key.slot(), now)});
       send_places(again, now);
       return check_write(again, now);
     }
@@ -365,9 +370,9 @@ void Node::State::on_place(const MessageHeader& h, ProxyId from, const Place& m,
     if (s && s.is(r)) {
       if (expires > s.expires()) store.set_expires(s, expires);
     } else if (p == placed.end() || !same(p->second.record, r) || p->second.expires <= now) {
-      Placed& now_placed = placed[r.key] = {
-          .record = r, .expires = expires, .born_new = m.born_new, .fresh = fresh_in(r.key.slot(), now)};
-      after_placed(now_placed, now);
+      after_placed(
+          keep_placed({.record = r, .expires = expires, .born_new = m.born_new, .fresh = fresh_in(r.key.slot(), now)}),
+          now);
     }
     if (!in_sync(r.key.slot())) ack.status = PlaceAck::Status::out_of_sync;
   }
@@ -490,6 +495,7 @@ bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, Prox
   // A bucket is named by its owner's incarnation and counter.
   bool bucket_kept = before && before->owner == in.owner && before->version.incarnation == in.version.incarnation &&
                      before->bucket_counter >= in.bucket_counter;
+  if (!before) add_to_summary(in.key);
   Record r = in;
   if (bucket_kept) {
     r.bucket_bytes = before->bucket_bytes;

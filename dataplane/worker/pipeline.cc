@@ -408,6 +408,9 @@ void resolve_one(Burst& b, unsigned i, const CacheHit& hit, const Snapshot& s, P
     case CacheVerdict::expired:
       if (bootstrapping) break;
       if (b.reresolved[i]) return b.drop(i, Counter::resolve_drop_miss_timeout);
+      if (state.gate && !state.gate->passes(b.key[i], b.group[i], source_of(b.frame(i), b.parsed[i]), now)) {
+        return b.drop(i, Counter::resolve_drop_absent);
+      }
       return b.decide(i, Verdict::hold, Counter::resolve_hold_query);
   }
   select(b, i, s, b.key[i].low, Counter::resolve_forward_selected);
@@ -436,6 +439,13 @@ void resolve(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
   }
   if (n == 0) return;
   state.cache->lookup(keys.at, bytes, n, now, hits.at);
+  if (state.gate) [[unlikely]] {
+    for (unsigned k = 0; k < n; ++k) {
+      const unsigned i = index[k];
+      if (b.way[i] != Way::client || hits.at[k].verdict != CacheVerdict::forward) continue;
+      state.gate->see_proven(source_of(b.frame(i), b.parsed[i]), now);
+    }
+  }
   for (unsigned k = 0; k < n; ++k) {
     unsigned i = index[k];
     if (b.way[i] == Way::member) {

@@ -29,6 +29,7 @@
 #include "dataplane/worker/snapshot.h"
 #include "dataplane/worker/stage_clock.h"
 #include "dataplane/worker/token_bucket.h"
+#include "dataplane/worker/unknown_gate.h"
 
 namespace statecast {
 
@@ -40,6 +41,7 @@ struct PipelineState {
   PeerTable* peers = nullptr;  // nullptr offline: encapsulate then stops before the envelope
   uint8_t stream = 0;
   bool watch_negatives = false;  // negative entries exist: replies look for one of their session
+  UnknownGate* gate = nullptr;   // under pressure only: which unknown sessions are worth asking about
 
   StageClock* stages = nullptr;  // measures the steps, where somebody wants to know
   SendLines lines;               // by peer

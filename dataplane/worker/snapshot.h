@@ -74,6 +74,7 @@ struct alignas(64) Group {
   std::vector<GroupMember> members;  // by id
   UnknownAnswer unknown = UnknownAnswer::drop;
   uint32_t admit_per_second = 10'000;
+  uint32_t absent_per_second = 5'000;
   Duration negative = 250ms;
   Duration lease_cap = 10s;
 

@@ -49,6 +49,7 @@ Worker::Worker(const WorkerSetup& setup, std::unique_ptr<MissTable> misses, cons
       state_(layout, setup.workers),
       misses_(std::move(misses)),
       want_neighbour_(kWantNeighbourPerSecond) {
+  if (setup.pressure) gate_.emplace(layout, setup.workers, *setup.pressure, setup.seed);
   state_.cache = setup.cache;
   state_.peers = setup.peers;
   state_.stream = static_cast<uint8_t>(setup.index);
@@ -84,6 +85,7 @@ bool Worker::turn() {
   snapshot_ = setup_.board->load(setup_.index);
   state_.stages = measure_stages_.load(std::memory_order_relaxed) ? &stage_clock_ : nullptr;
   state_.watch_negatives = setup_.negatives_exist && setup_.negatives_exist->load(std::memory_order_relaxed);
+  state_.gate = gate_ && gate_->active() ? &*gate_ : nullptr;
   bool busy = carry_out_orders();
 
   for (const TxBuffer& tx : tx_) {

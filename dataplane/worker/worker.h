@@ -39,7 +39,9 @@ struct WorkerSetup {
   WorkerLink* link = nullptr;
   MissTableOptions misses;
   const std::atomic<bool>* negatives_exist = nullptr;
-  Duration idle_sleep = 50us;  // 0: never
+  const Pressure* pressure = nullptr;  // nullptr: never any
+  uint64_t seed = 0;                   // new at each start
+  Duration idle_sleep = 50us;          // 0: never
   Instant (*clock)() = [] { return MonotonicClock::now(); };
 };
 
@@ -84,6 +86,7 @@ class Worker {
   WorkerSetup setup_;
   PipelineState state_;
   std::unique_ptr<MissTable> misses_;
+  std::optional<UnknownGate> gate_;
   const Snapshot* snapshot_ = nullptr;
   Burst bursts_[2];           // of turn(); too large to be made anew each time
   std::vector<TxBuffer> tx_;  // by port number

@@ -35,8 +35,10 @@ class ProxyControlTest : public testing::Test {
     setup.board = &board_;
     setup.neighbours = &neighbours_;
     setup.wakeup = &wakeup_;
-    setup.workers = {{link_.get(), nullptr, [this] { return turns_++ / 3; }}};  // a turn ends at every third look
+    setup.workers = {
+        {link_.get(), &worker_counters_, [this] { return turns_++ / 3; }}};  // a turn ends at every third look
     setup.negatives_exist = &negatives_;
+    setup.pressure = &pressure_;
     setup.seed = 5;
     control_ = std::make_unique<ProxyControl>(std::move(setup), w_.now);
     step();
@@ -90,6 +92,8 @@ class ProxyControlTest : public testing::Test {
   Wakeup wakeup_;
   std::unique_ptr<WorkerLink> link_;
   std::atomic<bool> negatives_{false};
+  Pressure pressure_;
+  Counters worker_counters_;
   uint64_t turns_ = 0;
   std::unique_ptr<ProxyControl> control_;
   static unsigned links_;
@@ -135,6 +139,33 @@ TEST_F(ProxyControlTest, AnInsertThatPassesEndsANegativeEntry) {
     auto e = w_.cache().find(key(), w_.now);
     EXPECT_EQ(row.stays, e && e->target == CacheTarget::negative);
   }
+}
+
+// More than 2,000 unknown sessions a second: the summaries of the replicas (here its own) come to the workers, and go
+// when 10 s have been calm.
+TEST_F(ProxyControlTest, UnderPressureWorkersKnowWhatIsAbsent) {
+  insert(kM2);
+  auto flood = [&](Duration d, uint64_t packets_per_ms) {
+    for (const Instant until = w_.now + d; w_.now < until;) {
+      worker_counters_.add(Counter::resolve_hold_query, packets_per_ms);
+      step();
+    }
+  };
+  flood(1s, 1);
+  EXPECT_FALSE(pressure_.on) << "1,000 a second are no flood";
+  flood(500ms, 4);
+  EXPECT_TRUE(pressure_.on);
+  const AbsenceMap* map = pressure_.absence;
+  ASSERT_NE(map, nullptr);
+  EXPECT_FALSE(map->absent(key(), w_.now)) << "inserted";
+  unsigned absent = 0;
+  for (uint64_t i = 1; i <= 100; ++i) absent += map->absent({i * 0x9e3779b97f4a7c15, i}, w_.now);
+  EXPECT_GT(absent, 95u);
+  flood(9s, 0);
+  EXPECT_TRUE(pressure_.on);
+  flood(2s, 0);
+  EXPECT_FALSE(pressure_.on);
+  EXPECT_EQ(pressure_.absence, nullptr);
 }
 
 TEST_F(ProxyControlTest, AMappingBecomesALease) {

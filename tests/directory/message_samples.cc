@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "dataplane/session/session_filter.h"
+
 namespace statecast::test {
 
 namespace {
@@ -224,6 +226,23 @@ struct Fill {
     m.first = static_cast<uint16_t>(rng.below(32'768));
     m.last = static_cast<uint16_t>(m.first + m.digests.size() * rng.between(1, 512) - 1);
   }
+  void operator()(SummaryRequest& m) { m = {u32(rng), u32(rng), bits(rng, 64)}; }
+  void operator()(SummaryBlocks& m) {
+    packet.resize(rng.between(1, kSummaryBlocksMax) * SessionFilter::kBlockBytes);
+    rng.fill(packet);
+    m.version = u32(rng) | 1;
+    m.first = static_cast<uint32_t>(rng.below(1'000'000));
+    m.of = m.first + static_cast<uint32_t>(packet.size() / SessionFilter::kBlockBytes + rng.below(1000));
+    m.number = bits(rng, 64);
+    m.blocks = packet;
+  }
+  void operator()(SummaryDelta& m) {
+    m.version = u32(rng) | 1;
+    m.sessions = random_list<uint64_t>(rng, kSummarySessionsMax, [&] { return bits(rng, 64); });
+    m.first = rng.between(1, 1'000'000);
+    m.last = m.first + m.sessions.size() + rng.below(1000);
+    m.out_of_sync = random_slots(rng);
+  }
   void operator()(Purge& m) {
     m = {random_key(rng), random_group(rng), random_version(rng), random_state(rng), u32(rng)};
   }
@@ -400,6 +419,20 @@ struct Describe {
             {"lacking", j(m.lacking)}, {"records", records}, {"placed", placed}};
   }
   json operator()(const SlotDigests& m) { return {{"first", m.first}, {"last", m.last}, {"digests", m.digests}}; }
+  json operator()(const SummaryRequest& m) {
+    return {{"version", m.version}, {"block", m.block}, {"number", m.number}};
+  }
+  json operator()(const SummaryBlocks& m) {
+    return {
+        {"version", m.version}, {"of", m.of}, {"first", m.first}, {"number", m.number}, {"blocks", to_hex(m.blocks)}};
+  }
+  json operator()(const SummaryDelta& m) {
+    return {{"version", m.version},
+            {"first", m.first},
+            {"last", m.last},
+            {"sessions", m.sessions},
+            {"out_of_sync", j(m.out_of_sync)}};
+  }
   json operator()(const Purge& m) {
     return {{"key", j(m.key)},
             {"group", m.group.value},

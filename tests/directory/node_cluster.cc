@@ -27,6 +27,7 @@ SessionId Cluster::session(uint16_t client_port) const {
 
 void Cluster::stop(uint32_t p) {
   proxies_[p].node.reset();
+  proxies_[p].summaries.reset();
   proxies_[p].paused = false;
   proxies_[p].buffered.clear();
   leases_[p].clear();
@@ -51,6 +52,7 @@ void Cluster::start(uint32_t p) {
   x.node = std::make_unique<Node>(
       NodeOptions{.self = ProxyId{p}, .view = views_[told_[p]], .groups = {g}, .seed = rng(), .newest_stamp = stamp},
       now);
+  x.summaries = std::make_unique<Summaries>(ProxyId{p}, views_[told_[p]]);
   drain(p);
 }
 
@@ -87,6 +89,7 @@ void Cluster::tell(uint32_t p) {
     const View& next = views_[++told_[p]];
     if (!up(p)) continue;
     proxies_.at(p).node->set_view(next, now);
+    proxies_.at(p).summaries->set_view(next, now);
     drain(p);
   }
 }
@@ -181,7 +184,7 @@ void Cluster::to_proxy(uint32_t p, NodeId from, Bytes bytes, const Message& m) {
     post(self, from, encode({.request = m.header.request, .origin = self, .view = view.id()}, Ack{}));
     return;
   }
-  proxies_[p].node->on_message(from, bytes, now);
+  if (!proxies_[p].summaries->on_message(from, bytes, now)) proxies_[p].node->on_message(from, bytes, now);
   drain(p);
 }
 
@@ -204,6 +207,7 @@ void Cluster::to_member(uint32_t member, NodeId from, const Message& m) {
 void Cluster::drain(uint32_t p) {
   DirectoryOutput o;
   while (proxies_[p].node->next_output(o)) post(NodeId::proxy(ProxyId{p}), o.to, std::move(o.message));
+  while (proxies_[p].summaries->next_output(o)) post(NodeId::proxy(ProxyId{p}), o.to, std::move(o.message));
 }
 
 void Cluster::beat() {
@@ -228,8 +232,10 @@ bool Cluster::run_until(const std::function<bool()>& done, Duration limit) {
     if (!network_.empty()) next = std::min(next, network_.top().at);
     uint32_t who = 0;
     for (auto& [p, x] : proxies_) {
-      if (!x.node || x.paused || x.node->next_deadline() >= next) continue;
-      next = x.node->next_deadline();
+      if (!x.node || x.paused) continue;
+      const Instant due = std::min(x.node->next_deadline(), x.summaries->next_deadline());
+      if (due >= next) continue;
+      next = due;
       who = p;
     }
     if (next > end) {
@@ -239,6 +245,7 @@ bool Cluster::run_until(const std::function<bool()>& done, Duration limit) {
     now = std::max(now, next);
     if (who != 0) {
       proxies_[who].node->on_deadline(now);
+      proxies_[who].summaries->on_deadline(now);
       drain(who);
     } else if (!network_.empty() && network_.top().at <= now) {
       Datagram d = network_.top();

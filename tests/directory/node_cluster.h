@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "directory/node.h"
+#include "directory/summaries.h"
 
 namespace statecast {
 
@@ -77,6 +78,7 @@ class Cluster {
 
   // --- nodes and network ---
   Node& node(uint32_t p) { return *proxies_.at(p).node; }
+  Summaries& summaries(uint32_t p) { return *proxies_.at(p).summaries; }  // of this proxy: follow() starts it
   bool up(uint32_t p) const { return proxies_.at(p).node && !proxies_.at(p).paused; }
   void stop(uint32_t p);   // crash: the node and the proxy's cache are gone
   void start(uint32_t p);  // with a new boot
@@ -138,6 +140,7 @@ class Cluster {
  private:
   struct Proxy {
     std::unique_ptr<Node> node;
+    std::unique_ptr<Summaries> summaries;
     bool paused = false;
     std::vector<std::pair<NodeId, std::vector<uint8_t>>> buffered;
     uint32_t boot = 0;

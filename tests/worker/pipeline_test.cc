@@ -437,6 +437,38 @@ TEST(Pipeline, AnExpiredLeaseIsAskedForAgain) {
   EXPECT_EQ(Counter::resolve_hold_query, w.run({{data}})[0].reason);
 }
 
+// Under pressure: what the summaries lack is not asked about, but for a few; what they have is, and so is a session
+// whose lease has just ended; what bootstraps needs no answer.
+TEST(Pipeline, UnderPressureOnlyWhatMayExistIsAskedAbout) {
+  World w;
+  const char known[] = "10 tcp 198.51.100.7:2006 203.0.113.10:443",
+             absent[] = "10 tcp 198.51.100.7:2007 203.0.113.10:443";
+  auto filter = std::make_shared<SessionFilter>(100);
+  filter->add(w.key_of(known));
+  AbsenceMap::Source source{filter, std::make_shared<std::atomic<Instant>>(w.now + 1h), {}};
+  source.counts.set();
+  const AbsenceMap map(std::make_shared<std::vector<uint16_t>>(AbsenceMap::kSlots), 1, 1, {source});
+  Pressure pressure;
+  pressure.on = true;
+  pressure.absence = &map;
+  UnknownGate gate(*w.layout(), 1, pressure, 1);
+  w.state().gate = &gate;
+  Packet data = eth().ip4(kClient, kWeb).tcp(2007, 443).build();
+  ASSERT_TRUE(gate.passes(w.key_of(known), 0, *IpAddress::parse("198.51.100.7"), w.now));
+  for (unsigned i = 0; i < UnknownGate::kPerPrefixAtOnce; ++i) {
+    EXPECT_EQ(Counter::resolve_hold_query, w.run({{data}})[0].reason) << i;
+  }
+  EXPECT_EQ(Counter::resolve_drop_absent, w.run({{data}})[0].reason) << "its prefix has no tokens left";
+  EXPECT_EQ(Counter::resolve_hold_query, w.run({{eth().ip4(kClient, kWeb).tcp(2006, 443).build()}})[0].reason);
+  EXPECT_EQ(Counter::resolve_forward_selected,
+            w.run({{eth().ip4(kClient, kWeb).tcp(2007, 443, kSyn).build()}})[0].reason);
+  // A live session proves its source, which then asks from a bucket of its own.
+  w.put(absent, to(kM1));
+  EXPECT_EQ(Verdict::forward, w.run({{data}})[0].verdict);
+  EXPECT_EQ(Counter::resolve_hold_query, w.run({{eth().ip4(kClient, kWeb).tcp(2008, 443).build()}})[0].reason);
+  w.state().gate = nullptr;
+}
+
 TEST(Pipeline, LaterFragmentsFollowTheFirst) {
   World w;
   w.put("10 udp 198.51.100.7:2002 203.0.113.10:53", to(kM2));

@@ -131,6 +131,7 @@ int run(const Arguments& args) {
                                      .seed = random_value<uint64_t>()});
   if (!cache) return die(args, cache.error());
   std::atomic<bool> negatives_exist{false};
+  Pressure pressure;
   Neighbours neighbours((*layout)->ports);
   SnapshotBoard board(workers);
   board.publish(make_snapshot(*layout, peers, neighbours, now));
@@ -154,6 +155,8 @@ int run(const Arguments& args) {
                       .misses = {.packets = std::max(config->cache.miss_packets / workers, 4u),
                                  .packets_per_group = std::max(config->cache.miss_packets_per_group / workers, 4u)},
                       .negatives_exist = &negatives_exist,
+                      .pressure = &pressure,
+                      .seed = random_value<uint64_t>(),
                       .idle_sleep = config->dpdk.idle_sleep};
     for (const StartedPort& p : *ports) setup.ports.push_back(p.for_worker(i));
     auto worker = Worker::create(setup);
@@ -180,6 +183,7 @@ int run(const Arguments& args) {
                         .admin = admin->get(),
                         .workers = std::move(views),
                         .negatives_exist = &negatives_exist,
+                        .pressure = &pressure,
                         .seed = random_value<uint64_t>()},
                        now);
   std::unique_ptr<MetricsPage> page;
