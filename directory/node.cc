@@ -144,10 +144,7 @@ void Node::State::on_message(NodeId from, Bytes bytes, Instant now) {
     return;
   }
   if (auto* m = std::get_if<Query>(&message->body)) return on_query(h, from, *m, now);
-  if (auto* m = std::get_if<SummaryRequest>(&message->body)) {
-    if (h.view == options.view.id()) on_summary_request(h, from, *m, now);
-    return;
-  }
+  if (auto* m = std::get_if<SummaryRequest>(&message->body)) return on_summary_request(h, from, *m, now);
   bool relayed_answer =
       std::holds_alternative<InsertAnswer>(message->body) || std::holds_alternative<RequestAnswer>(message->body);
   if (relayed_answer && h.origin.is_op()) return send(NodeId::op(), h.request, h.origin, message->body);
