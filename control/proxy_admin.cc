@@ -129,6 +129,7 @@ Json status(const ProxyControl& control) {
   }
   for (const Node::Counter& c : control.node().counters()) counters[c.name] = c.value;
   const QuerierCounters& q = control.querier().counters();
+  const Summaries::Status summaries = control.summaries().status(now);
   counters["querier.taken.entries"] = q.entries;
   counters["querier.refused.entries"] = q.entries_refused;
   counters["querier.sent.queries"] = q.queries;
@@ -155,6 +156,11 @@ Json status(const ProxyControl& control) {
             {"evicted", cache.evicted},
             {"capacity", setup.config->cache.sessions}}},
           {"questions", control.querier().outstanding()},
+          {"pressure",
+           {{"on", control.summaries().following()},
+            {"summaries", summaries.sources},
+            {"fresh", summaries.fresh},
+            {"bytes", summaries.bytes}}},
           {"counters", counters}};
 }
 

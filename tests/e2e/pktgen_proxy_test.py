@@ -160,6 +160,20 @@ def tests(folder):
     bad = sum(v for k, v in counters.items() if k.startswith("parse.drop"))
     assert bad >= 0.9 * flows["broken", "forward"]["sent"], counters
 
+    asked_before = counters["querier.sent.queries"]
+    trial, flows = generate(profile(folder, "flood", f"""
+  - {{name: web, protocol: tcp, setup: syn, sessions: 500, clients: 10.69.0.0/16, destinations: ["{GROUP4}:443"],
+     rate: 1kpps}}
+  - {{name: strange, kind: random_sessions, protocol: tcp, clients: 10.0.0.0/8, destinations: ["{GROUP4}:443"],
+     rate: 20kpps}}"""))
+    clean(trial, flows, loss=0.02)
+    counters = status(folder)["counters"]
+    sent, absent = flows["strange", "forward"]["sent"], counters["resolve.drop.absent.packets"]
+    asked = counters["querier.sent.queries"] - asked_before
+    print(f"a flood of {sent} random sessions: {absent} known to be absent, {asked} questions")
+    assert sent > 20_000, "no flood"
+    assert absent > sent / 2 and asked < sent / 2, counters
+
 
 def status(folder):
     done = run(os.path.join(BUILD, "tools", "ctl", "statecast"), "status", "--json", "--socket",

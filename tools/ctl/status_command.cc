@@ -53,8 +53,9 @@ void print_proxy(const Json& s) {
   const Json &view = part(s, "view"), &directory = part(s, "directory"), &cache = part(s, "cache");
   std::cout << "statecast-proxy " << value_or(s, "id", 0) << "   up " << span_text(value_or(s, "uptime_ms", 0.0))
             << (flag(s, "in_sync") ? "   in sync" : "   OUT OF SYNC") << (flag(s, "degraded") ? "   DEGRADED" : "")
-            << (flag(s, "partitioned") ? "   PARTITIONED" : "") << "\nview " << number(view, "revision") << " ("
-            << text(view, "hash") << "), R = " << number(view, "replicas") << ", W = " << number(view, "writes")
+            << (flag(s, "partitioned") ? "   PARTITIONED" : "")
+            << (flag(part(s, "pressure"), "on") ? "   UNDER PRESSURE" : "") << "\nview " << number(view, "revision")
+            << " (" << text(view, "hash") << "), R = " << number(view, "replicas") << ", W = " << number(view, "writes")
             << "\n\n";
   Rows peers({"peer", "heard", "permit", "in sync", "rtt", "changes pending"});
   for (auto& p : part(s, "peers"))
