@@ -13,13 +13,14 @@
 #include <algorithm>
 
 #include "control/admin.h"
+#include "control/cache_events.h"
 #include "control/snapshot.h"
 
 namespace statecast {
 
 namespace {
 
-constexpr Duration kTick = 50ms, kMetrics = 100ms, kRequestLife = 60s, kUnavailableMax = 1s, kAskAgain = 1s;
+constexpr Duration kTick = 50ms, kMetrics = 100ms, kRequestLife = 60s;
 constexpr Duration kEchoAheadMax = 100ms;  // as the querier has it
 
 constexpr size_t kNotesPerStep = 256, kWaitingMax = 64, kLoopbackMax = 100'000;
@@ -190,18 +191,8 @@ void ProxyControl::on_note(Note& note, Instant now) {
 
 void ProxyControl::ask(const SessionKey& key, GroupId group, Instant now) {
   if (querier_->ask(key, group, now)) return;
-  ask_again_later(key, now);
+  ask_again_later(*setup_.cache, key, now);
   for (const WorkerView& w : setup_.workers) w.link->resolved(key, false);
-}
-
-// An entry asks once for each renewal. Where none comes, it has to ask once more before its lease is over: no bytes and
-// no time are added, but the cache asks again at half of what is given here.
-void ProxyControl::ask_again_later(const SessionKey& key, Instant now) {
-  auto entry = setup_.cache->find(key, now);
-  if (!entry || (entry->target != CacheTarget::member && entry->target != CacheTarget::stateless)) return;
-  entry->bytes = 0;
-  entry->ends = now + kAskAgain;
-  setup_.cache->put(key, *entry, now);
 }
 
 // The member knows nothing of a session that its entry here names it for: the entry goes, whatever its version. Or it
@@ -246,28 +237,13 @@ void ProxyControl::on_lease(const Note& note, Instant now) {
 // ---- directory ----
 
 void ProxyControl::on_message(NodeId from, Bytes message, Instant now) {
-  forget_negative(message);
+  forget_negative(*setup_.cache, message, [this](GroupId id) {
+    const Group* g = find_group(id);
+    return g ? &g->secret : nullptr;
+  });
   if (querier_->on_message(from, message, now)) return;
   if (!summaries_->on_message(from, message, now)) return node_->on_message(from, message, now);
   if (summaries_->take_changed()) publish_absence();
-}
-
-// An insert that passes here, to be coordinated, relayed or stored, ends what this proxy believed of an unknown
-// session.
-void ProxyControl::forget_negative(Bytes message) {
-  if (message.empty() || setup_.cache->stats().negative == 0) return;
-  if (message[0] != message_type<Insert>() && message[0] != message_type<Place>() && message[0] != message_type<Held>())
-    return;
-  auto m = decode(message);
-  if (!m) return;
-  if (auto* insert = std::get_if<Insert>(&m->body)) {
-    if (auto* group = find_group(insert->id.group()))
-      setup_.cache->remove_negative(session_key(insert->id, group->secret));
-  } else if (auto* place = std::get_if<Place>(&m->body)) {
-    setup_.cache->remove_negative(place->record.key);
-  } else if (auto* held = std::get_if<Held>(&m->body)) {
-    setup_.cache->remove_negative(held->key);
-  }
 }
 
 // Runs until the machines have nothing more to say: what goes to this node itself comes back at once.
@@ -298,45 +274,11 @@ bool ProxyControl::apply_cache_events(Instant now) {
 }
 
 void ProxyControl::apply(const CacheEvent& e, Instant now) {
-  CacheEntry entry;
-  entry.group = e.group;
-  entry.member = e.member;
-  entry.version = e.version;
-  entry.ends = e.lease_ends;
-  entry.bytes = e.lease_bytes;
-  switch (e.kind) {
-    case CacheEvent::Kind::lease:
-      entry.target = e.target == Target::member ? CacheTarget::member
-                     : e.target == Target::drop ? CacheTarget::drop
-                                                : CacheTarget::stateless;
-      setup_.cache->put(e.key, entry, now);
-      break;
-    case CacheEvent::Kind::tombstone:
-      entry.target = CacheTarget::drop;
-      entry.bytes = kUnlimitedBytes;
-      setup_.cache->put(e.key, entry, now);
-      break;
-    case CacheEvent::Kind::none: {
-      const Group* group = find_group(e.group);
-      entry.target = CacheTarget::negative;
-      entry.ends = now + (group ? group->negative : Duration{250ms});
-      if (setup_.negatives_exist) setup_.negatives_exist->store(true, std::memory_order_relaxed);
-      setup_.cache->put(e.key, entry, now);
-      break;
-    }
-    case CacheEvent::Kind::no_bytes:
-      entry.bytes = 0;
-      setup_.cache->put(e.key, entry, now);
-      break;
-    case CacheEvent::Kind::unavailable:
-      entry.target = CacheTarget::unavailable;
-      entry.ends = std::min(e.lease_ends, now + kUnavailableMax);
-      setup_.cache->put(e.key, entry, now);
-      break;
-    case CacheEvent::Kind::purge: setup_.cache->remove_if_not_newer(e.key, e.version, now); break;
-    case CacheEvent::Kind::unanswered: ask_again_later(e.key, now); break;
-    case CacheEvent::Kind::packet: setup_.workers[0].link->deliver(e.group, e.packet); return;
-  }
+  if (e.kind == CacheEvent::Kind::packet) return setup_.workers[0].link->deliver(e.group, e.packet);
+  if (e.kind == CacheEvent::Kind::none && setup_.negatives_exist)
+    setup_.negatives_exist->store(true, std::memory_order_relaxed);
+  const Group* group = find_group(e.group);
+  apply_to_cache(*setup_.cache, e, group ? group->negative : Duration{250ms}, now);
   bool rerun = e.kind != CacheEvent::Kind::unanswered;
   for (const WorkerView& w : setup_.workers) w.link->resolved(e.key, rerun);
 }

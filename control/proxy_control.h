@@ -109,8 +109,6 @@ class ProxyControl {
   void on_lease(const Note& note, Instant now);
   void on_not_mine(const Note& note, Instant now);
   void ask(const SessionKey& key, GroupId group, Instant now);
-  void forget_negative(Bytes message);
-  void ask_again_later(const SessionKey& key, Instant now);
   void pump(Instant now);
   bool apply_cache_events(Instant now);
   void apply(const CacheEvent& e, Instant now);
