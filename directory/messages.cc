@@ -406,6 +406,7 @@ void walk(auto& io, Of<SyncChunk> auto& m) {
   io.u32(m.boot);
   io.u64(m.cursor);
   io.u64(m.next);
+  io.flag(m.expects);
   slots(io, m.out_of_sync);
   slots(io, m.lacking);
   io.list8(m.records, kSyncRecordsMax, kRecord);

@@ -267,6 +267,7 @@ struct SyncChunk {
   uint32_t boot = 0;                   // the answerer's: when it changes, the asker starts over
   uint64_t cursor = 0;                 // of the request
   uint64_t next = 0;                   // ask with this; 0: that was all
+  bool expects = false;                // the sender is out of sync somewhere until a hand-over that it waits for
   std::vector<SlotRange> out_of_sync;  // at a slot: where the sender's word does not count, of cursor..next-1
   std::vector<SlotRange> lacking;      // the same, of the view before
   std::vector<Record> records;         // held

@@ -166,7 +166,7 @@ void Node::State::on_message(NodeId from, Bytes bytes, Instant now) {
   if (auto* m = std::get_if<Place>(&message->body)) return on_place(h, id, *m, now);
   if (auto* m = std::get_if<PlaceAck>(&message->body)) return on_place_ack(h, id, *m, now);
   if (auto* m = std::get_if<Held>(&message->body)) return on_held(h, id, *m, now);
-  if (auto* m = std::get_if<Withdraw>(&message->body)) return on_withdraw(*m, now);
+  if (auto* m = std::get_if<Withdraw>(&message->body)) return on_withdraw(id, *m, now);
   if (auto* m = std::get_if<Change>(&message->body)) return on_change(*p, *m, now);
   if (auto* m = std::get_if<ChangeAck>(&message->body)) return on_change_ack(*p, *m, now);
   if (auto* m = std::get_if<HoldersSilent>(&message->body)) return on_holders_silent(id, *m, now);
@@ -327,7 +327,7 @@ Node::State::Grant Node::State::grant(StoredRecord s, const DirectoryGroup& grou
   uint64_t bytes = group.grant_bytes_max;
   if (ByteShare* share = s.share()) {
     // The size follows use: a proxy that is back within a second needs more, one that took its time less.
-    uint64_t whole = s.bucket_bytes() / options.view.replica_count();
+    uint64_t whole = s.bucket_bytes() / shares(now);
     if (share->grant_bytes == 0)
       share->grant_bytes = whole / 8;
     else if (now - share->granted_at < 1s)
@@ -339,14 +339,15 @@ Node::State::Grant Node::State::grant(StoredRecord s, const DirectoryGroup& grou
     share->left -= bytes;
     share->granted_at = now;
   }
-  s.hold({to, now + lease, s.version()}, now);
+  if (!broken(Broken::forget_a_holder) || to.value % 2 == 0) s.hold({to, now + lease, s.version()}, now);
+  if (broken(Broken::absolute_clocks)) lease += Duration(wall_clock(now));
   return {static_cast<uint32_t>(to_ms(lease)), bytes};
 }
 
 // R fixed shares. What this replica had granted of this bucket before a restart it does not know: then its share is
 // lost until the owner sets the bucket anew.
-void Node::State::set_bucket(StoredRecord s, uint64_t bytes, uint64_t counter, bool fresh) {
-  s.set_bucket(bytes, counter, fresh ? bytes / options.view.replica_count() : 0);
+void Node::State::set_bucket(StoredRecord s, uint64_t bytes, uint64_t counter, bool fresh, Instant now) {
+  s.set_bucket(bytes, counter, fresh ? bytes / (broken(Broken::grant_anothers_share) ? 1 : shares(now)) : 0);
 }
 
 bool Node::State::may_grant(Slot slot, const DirectoryGroup& group, Instant now) const {
@@ -357,7 +358,7 @@ bool Node::State::may_grant(Slot slot, const DirectoryGroup& group, Instant now)
 bool Node::State::knows_owners(Slot slot, Instant now) const {
   if (!in_sync(slot)) return false;
   unsigned r = options.view.replica_count(), w = options.view.write_count();
-  if (r == 1) return true;
+  if (r == 1 || broken(Broken::grant_without_permit)) return true;
   unsigned permits = 0;
   for (ProxyId id : others(slot)) permits += this->permits(*peer(id), slot, now);
   return permits >= std::max(r - w, 1u);
@@ -390,13 +391,13 @@ void Node::State::on_refresh(const MessageHeader& h, const Refresh& m, Instant n
       answer.unknown.push_back(e.handle);  // the insert meets the tombstone, or passes it
     } else {
       if (e.counter > s.bucket_counter()) {
-        set_bucket(s, e.bucket_bytes, e.counter, fresh_in(s.key().slot(), now, kRefreshLate));
+        set_bucket(s, e.bucket_bytes, e.counter, fresh_in(s.key().slot(), now, kRefreshLate), now);
       }
       if (s.state() == RecordState::established) {
         store.set_expires(s, std::max(s.expires(), now + kEstablishedLife));
       }
       // Inserted anew, it comes to those who have the slot now, and the owner learns who they are.
-      if (has_moved(s.key().slot(), now)) answer.unknown.push_back(e.handle);
+      if (has_moved(s.key().slot(), h.view)) answer.unknown.push_back(e.handle);
     }
   }
   send(h.origin, h.request, h.origin, answer);

@@ -305,7 +305,8 @@ void Node::State::drop_push(uint32_t id, Instant now) {
 }
 
 // Nothing that was granted of the session in this replica's place is in use any more. One that has restarted, or has
-// taken the slot over, does not know all of it: that ends by time.
+// taken the slot over, does not know all of it: that ends by time. So does what a replica granted that has left without
+// another in its place.
 bool Node::State::quiet(const SessionKey& key, Instant now) const {
   if (pushes_of.contains(key)) return false;
   Duration cap{};
@@ -314,7 +315,9 @@ bool Node::State::quiet(const SessionKey& key, Instant now) const {
   auto it = moved.find(key.slot().value);
   bool taken_over = it != moved.end() && it->second.taken_over;
   if (taken_over && !in_sync(key.slot())) return false;  // those who had it may not have sealed it yet
-  return now - (taken_over ? std::max(started, it->second.at) : started) >= life + safety_margin(life);
+  bool unknown = taken_over || (it != moved.end() && it->second.left);
+  const Instant since = std::max(started, forgot_holders);
+  return now - (unknown ? std::max(since, it->second.at) : since) >= life + safety_margin(life);
 }
 
 void Node::State::try_silent(const SessionKey& key, Instant now) {

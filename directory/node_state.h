@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "dataplane/session/session_filter.h"
+#include "directory/broken.h"
 #include "directory/node.h"
 #include "directory/peers.h"
 #include "directory/store.h"
@@ -45,8 +46,7 @@ inline constexpr Duration kRetiredLife = 120s;    // what was of a slot that thi
 inline constexpr size_t kRetiredPlaces = 16'384;  // looked at per heartbeat when it ends
 inline constexpr Duration kMovedMemory = kMappingLifeMax;
 inline constexpr Duration kRefreshLate = kLongestRetry + kPermitLife;
-inline constexpr Duration kTellOwners = 35s;  // two refresh periods and some: each owner asks in that time
-inline constexpr size_t kFormersMax = 16;     // views
+inline constexpr size_t kFormersMax = 16;  // views
 inline constexpr uint64_t kGrantMin = 64 * 1024;
 
 #define SC_NODE_COUNTERS(X)                                                                                            \
@@ -116,8 +116,12 @@ struct Placed {
   bool born_new = false;
   bool fresh = false;      // placed while in sync: its bucket's share is this replica's to grant
   bool from_walk = false;  // in the view before
-  unsigned tries = 0;      // at completing it
-  Instant due{};           // for the next one
+  // Who may have counted this copy: whoever placed it here, this node itself where it coordinates (0: not known). It
+  // goes when all of them have withdrawn it, and what it replaced comes back.
+  std::vector<ProxyId> coordinators;
+  std::shared_ptr<const Placed> before;  // its owner's, and as little known to be held
+  unsigned tries = 0;                    // at completing it
+  Instant due{};                         // for the next one
 };
 
 // Whom an insert's outcome goes to.
@@ -220,7 +224,7 @@ struct Node::State {
     uint64_t bytes;
   };
   Grant grant(StoredRecord s, const DirectoryGroup& group, ProxyId to, Instant now);
-  void set_bucket(StoredRecord s, uint64_t bytes, uint64_t counter, bool fresh);
+  void set_bucket(StoredRecord s, uint64_t bytes, uint64_t counter, bool fresh, Instant now);
   bool may_grant(Slot slot, const DirectoryGroup& group, Instant now) const;
   bool knows_owners(Slot slot, Instant now) const;
   bool dead(MemberId member, Instant now) const;
@@ -242,7 +246,9 @@ struct Node::State {
   void release(const Waiter& w, StoredRecord s, InsertAnswer::Status status, unsigned copies, Instant now);
   void answer_insert(const Waiter& w, InsertAnswer answer);
   void on_held(const MessageHeader& h, ProxyId from, const Held& m, Instant now);
-  void on_withdraw(const Withdraw& m, Instant now);
+  void on_withdraw(ProxyId from, const Withdraw& m, Instant now);
+  bool give_up_copy(const Record& r, std::optional<ProxyId> coordinator, Instant now);
+  bool counted_elsewhere(const Record& r) const;
   void complete(const SessionKey& key, Instant now);
   void on_write_timer(Write& w, Instant now);
   void drop_write(Write& w);
@@ -309,6 +315,7 @@ struct Node::State {
   struct Moved {
     Instant at{};  // of the change; of coming into sync, where it has come to this node
     bool taken_over = false;
+    bool left = false;  // a replica has left, and none has come in its place: nobody here knows its holders
   };
   struct Former {
     View view;
@@ -320,16 +327,22 @@ struct Node::State {
   void restart_under_way(const View& before, Instant now);
   void forget_views(Instant now);
   const View* former_view(uint32_t revision) const;
-  bool in_sync(Slot slot) const { return synced.test(slot.value); }
+  bool in_sync(Slot slot) const {
+    return synced.test(slot.value) ||
+           (broken(Broken::answer_before_in_sync) && options.view.is_replica(options.self, slot));
+  }
   // Of a bucket that is set there now this replica may grant its share.
   bool fresh_in(Slot slot, Instant now, Duration since = kMovedMemory) const;
-  bool has_moved(Slot slot, Instant now) const;
+  bool has_moved(Slot slot, const ViewId& told) const;
+  // Of a byte bucket: R, or for a while the larger R of before.
+  unsigned shares(Instant now) const;
 
   // --- node_sync.cc: out of sync and back ---
   // Through what one peer holds of the missing slots.
   struct Walk {
     bool done = false;
-    bool repair = false;  // of slots that it is in sync in
+    bool repair = false;   // of slots that it is in sync in
+    bool expects = false;  // it waits for a hand-over itself
     uint64_t cursor = 0;
     uint32_t request = 0;
     std::vector<SlotRange> slots;                 // asked for
@@ -339,7 +352,6 @@ struct Node::State {
   enum class SyncVerdict : uint8_t { wait, complete, complete_of_source, incomplete };
   void miss(Slot slot, uint32_t source, bool had_it, Instant now);
   void sort_missing();
-  const Missing* missing_in(Slot slot) const;
   bool lacks(Slot slot) const { return !in_sync(slot) && options.view.is_replica(options.self, slot); }
   void new_boot(Instant now);
   void fall_out_of_sync(Instant now);
@@ -351,9 +363,11 @@ struct Node::State {
   void take_synced(Peer& p, const Record& r, Instant now);
   void take_placed(const SyncChunk::Placed& in, Instant now);
   SyncVerdict judge_sync(const Missing& missing, Instant now) const;
-  void check_sync(Instant now);
+  void check_sync(Instant now, ProxyId walked = {});
   bool promote(Missing& missing) const;
-  void come_into_sync(const std::vector<uint16_t>& done, Instant now);
+  void doubt(const std::bitset<kSlots>& of, Instant now);
+  void settle_doubts(const std::bitset<kSlots>& incomplete, Instant now);
+  void come_into_sync(const std::vector<uint16_t>& done, const std::bitset<kSlots>& incomplete, Instant now);
 
   // --- node_compare.cc ---
   void compare_next(Instant now);
@@ -414,11 +428,17 @@ struct Node::State {
   std::vector<Missing> unsynced;  // of these: out of sync, in order
   std::bitset<kSlots> retired;    // left by this node, which was in sync there
   std::map<uint16_t, Moved> moved;
+  unsigned former_shares = 0;
+  Instant former_shares_end{};
   Instant sweep_moved{};
   std::deque<Former> formers;  // the views before, oldest first
   Instant retired_until = Instant::max();
   size_t retired_place = 0;
   bool sync_incomplete = false;
+  // Mappings in slots that are out of sync, of which no replica that is in sync has said anything: this node was away,
+  // and what came after them may be over and forgotten.
+  std::set<SessionKey> doubtful;
+  Instant forgot_holders{};  // of such a mapping
 
   Store store;
   std::unordered_map<SessionKey, Placed> placed;

@@ -18,7 +18,7 @@ namespace statecast {
 namespace {
 constexpr size_t kChunkRecords = 18;    // so that a chunk stays below 1,200 bytes
 constexpr size_t kChunkPlaces = 4'096;  // looked at for one chunk
-static_assert(kChunkRecords <= kSyncRecordsMax && kMessageHeaderSize + 26 + kChunkRecords * (kRecordSize + 1) <= 1'200);
+static_assert(kChunkRecords <= kSyncRecordsMax && kMessageHeaderSize + 27 + kChunkRecords * (kRecordSize + 1) <= 1'200);
 
 // A walk's cursor: slots, for what its peer is in sync in; then kSyncRecordsCursor + place in the store; then the
 // records that are placed only, by the top of their keys.
@@ -82,12 +82,6 @@ void Node::State::sort_missing() {
   unsynced.erase(unsynced.begin(), last.base());
 }
 
-const Node::State::Missing* Node::State::missing_in(Slot slot) const {
-  auto it = std::lower_bound(unsynced.begin(), unsynced.end(), slot.value,
-                             [](const Missing& m, uint16_t s) { return m.slot < s; });
-  return it != unsynced.end() && it->slot == slot.value ? &*it : nullptr;
-}
-
 // With a new boot: every peer starts a new list for this node, and none waits for what it had missed.
 void Node::State::new_boot(Instant now) {
   boot = static_cast<uint32_t>(rng()) | 1;
@@ -107,6 +101,7 @@ void Node::State::fall_out_of_sync(Instant now) {
   for (uint16_t slot : slots) miss(Slot{slot}, 0, false, now);
   sort_missing();
   retired.reset();
+  doubt(std::bitset<kSlots>().set(), now);
   // Acknowledgements of the boot before do not count any more.
   for (const auto& [id, r] : requests) {
     if (StoredRecord s = store.find(r.record.key, now); s && !r.done && !r.stored) {
@@ -144,11 +139,13 @@ Node::State::Walk* Node::State::walk_of(ProxyId id) {
 void Node::State::ask_walk(Peer& p, Instant now) {
   Walk& walk = walk_of(p.id) ? *walk_of(p.id) : walks[p.id];
   if (walk.cursor == 0) {
-    std::vector<uint16_t> from_it;  // it is, or was, a replica of these
+    std::vector<uint16_t> from_it;     // it is, or was, a replica of these
+    auto missing = unsynced.cbegin();  // the first at `slot` or after it
     for (uint16_t i : slots) {
       Slot slot{i};
-      const Missing* missing = options.view.is_replica(p.id, slot) ? nullptr : missing_in(slot);
-      const View* former = missing ? former_view(missing->source) : nullptr;
+      while (missing != unsynced.cend() && missing->slot < i) ++missing;
+      bool misses = missing != unsynced.cend() && missing->slot == i;
+      const View* former = misses ? former_view(missing->source) : nullptr;
       if (options.view.is_replica(p.id, slot) || (former && former->is_replica(p.id, slot))) from_it.push_back(i);
     }
     walk.slots = joined_ranges(slot_ranges(from_it, [&](uint16_t slot) { return !synced.test(slot); }));
@@ -164,20 +161,32 @@ void Node::State::on_sync_request(const MessageHeader& h, Peer& p, const SyncReq
   learn_boot(p, m.boot, now);
   if (m.boot != p.boot) return;
   if (retired_until != Instant::max()) retired_until = std::max<Instant>(retired_until, now + kRetiredLife / 4);
-  SyncChunk chunk{
-      .boot = boot, .cursor = m.cursor, .next = 0, .out_of_sync = {}, .lacking = {}, .records = {}, .placed = {}};
+  SyncChunk chunk{.boot = boot,
+                  .cursor = m.cursor,
+                  .next = 0,
+                  .expects = std::any_of(unsynced.begin(), unsynced.end(), [](auto& x) { return x.source != 0; }),
+                  .out_of_sync = {},
+                  .lacking = {},
+                  .records = {},
+                  .placed = {}};
   auto asked = [&](Slot slot) { return holds(m.slots, slot) && options.view.is_replica(p.id, slot); };
   if (m.cursor < kSyncRecordsCursor) {
     // As far as the message's room for ranges goes.
     bool open = false, open_lacking = false;
     unsigned slot = static_cast<uint16_t>(m.cursor);
     if (unsynced.empty() && formers.empty()) slot = kSlots;  // sure of all that anybody counts it for
-    for (; slot < kSlots; ++slot) {
+    auto of_slot = std::lower_bound(unsynced.cbegin(), unsynced.cend(), slot,
+                                    [](const Missing& x, unsigned first) { return x.slot < first; });
+    for (auto range = m.slots.begin(); slot < kSlots; ++slot) {
+      while (range != m.slots.end() && range->last < slot) ++range;
+      slot = range == m.slots.end() ? kSlots : std::max<unsigned>(slot, range->first);
+      if (slot == kSlots) break;
       auto s = static_cast<uint16_t>(slot);
-      if (!asked(Slot{s})) continue;
+      if (!options.view.is_replica(p.id, Slot{s})) continue;
       bool out = !synced.test(s) && !retired.test(s);
       // A replica that stays, and has yet to make sure of what it has, was in sync in the view before.
-      const Missing* missing = out ? missing_in(Slot{s}) : nullptr;
+      while (of_slot != unsynced.cend() && of_slot->slot < s) ++of_slot;
+      const Missing* missing = out && of_slot != unsynced.cend() && of_slot->slot == s ? &*of_slot : nullptr;
       bool had_it = missing && missing->had_it && missing->source + 1 == options.view.id().revision;
       bool room = chunk.out_of_sync.size() < kSlotRangesMax && chunk.lacking.size() < kSlotRangesMax;
       if (!room && ((out && !open) || (out && !had_it && !open_lacking))) break;
@@ -219,6 +228,7 @@ void Node::State::on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk
   if (walk.done || h.request != walk.request || m.cursor != walk.cursor) return;  // a late copy
   walk.out_of_sync.insert(walk.out_of_sync.end(), m.out_of_sync.begin(), m.out_of_sync.end());
   walk.lacking.insert(walk.lacking.end(), m.lacking.begin(), m.lacking.end());
+  walk.expects = walk.expects || m.expects;
   walk.cursor = m.next;
   walk.done = m.next == 0;
   count.sync_records += m.records.size() + m.placed.size();
@@ -228,15 +238,24 @@ void Node::State::on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk
   if (walk.repair)
     repairs.erase(p.id);
   else
-    check_sync(now);
+    check_sync(now, p.id);
 }
 
 void Node::State::take_synced(Peer& p, const Record& r, Instant now) {
   if (!group_of(r.group) || !options.view.is_replica(options.self, r.key.slot())) return;
+  if (broken(Broken::lift_tombstone_on_restart) && is_tombstone(r.state)) return;
+  Walk* walk = walk_of(p.id);
+  // Of one that is out of sync itself: it counts for nothing, unless nobody knows better in the end.
+  const bool doubts = walk && holds(walk->lacking, r.key.slot()) && !is_tombstone(r.state);
+  if (doubts && store.find(r.key, now) && !doubtful.contains(r.key)) return;
   // Its share of the byte bucket was granted by this replica before, or by another: not again.
   apply_held(r, now + std::chrono::milliseconds(r.remaining_ms), false, p.id, now, is_lift(r));
   StoredRecord s = store.find(r.key, now);
   if (!s) return;
+  if (doubts && lacks(r.key.slot())) {
+    doubtful.insert(r.key);
+    return;
+  }
   bool theirs_stands = s.owner() == r.owner && s.version() == r.version && s.state() == r.state;
   bool changed = s.tombstone() || s.owner() != r.owner;
   if (!theirs_stands && changed && !p.add_change({s.record(), s.expires(), is_lift(s.record()), now})) {
@@ -265,7 +284,8 @@ void Node::State::take_placed(const SyncChunk::Placed& in, Instant now) {
                             .expires = now + std::chrono::milliseconds(r.remaining_ms),
                             .born_new = in.born_new,
                             .fresh = false,
-                            .from_walk = true}),
+                            .from_walk = true,
+                            .coordinators = {ProxyId{}}}),
                now);
 }
 
@@ -284,11 +304,13 @@ Node::State::SyncVerdict Node::State::judge_sync(const Missing& missing, Instant
     return (it != walks.end() && it->second.done) || peer(id)->unheard_for(kUnheardForSync, awake_since, now);
   };
   unsigned synced_ones = 0, former_ones = missing.had_it;
-  bool all = true;
+  bool all = true, expected = false;
   for (ProxyId id : options.view.replicas(slot)) {
     if (id == options.self) continue;
     synced_ones += walked(id, false);
     all = all && settled(id);
+    auto it = walks.find(id);
+    expected = expected || (it != walks.end() && it->second.expects && holds(it->second.out_of_sync, slot));
   }
   const View* former = former_view(missing.source);
   bool alone = options.view.replica_count() == 1 && !former;
@@ -302,22 +324,30 @@ Node::State::SyncVerdict Node::State::judge_sync(const Missing& missing, Instant
     if (former_ones >= former->read_count()) return SyncVerdict::complete_of_source;
   }
   if (!all) return SyncVerdict::wait;
-  // Where one of them is in sync, another may be on its way to it.
-  bool hope = former && synced_ones + former_ones > 0 && now - missing.since < kUnheardForSync;
-  return hope ? SyncVerdict::wait : SyncVerdict::incomplete;
+  // Where one of them is in sync, another may be on its way to it. And one that waits for a hand-over gets what this
+  // one cannot ask for: it has restarted, and knows no view before this one.
+  bool hope = expected || (former && synced_ones + former_ones > 0);
+  return hope && now - missing.since < kUnheardForSync ? SyncVerdict::wait : SyncVerdict::incomplete;
 }
 
-void Node::State::check_sync(Instant now) {
+// `walked`: of the slots that this one has or had; it has just sent the last of what it holds.
+void Node::State::check_sync(Instant now, ProxyId walked) {
   bool any_done = std::any_of(walks.begin(), walks.end(), [](const auto& w) { return w.second.done; });
   if (!any_done && now - awake_since < kUnheardForSync && options.view.replica_count() > 1) return;
   std::set<ProxyId> again;
   std::vector<uint16_t> done;
+  std::bitset<kSlots> incomplete;
   for (Missing& missing : unsynced) {
     Slot slot{missing.slot};
+    if (walked.value != 0 && !options.view.is_replica(walked, slot)) {
+      const View* former = former_view(missing.source);
+      if (!former || !former->is_replica(walked, slot)) continue;
+    }
     SyncVerdict verdict = judge_sync(missing, now);
     if (verdict == SyncVerdict::complete_of_source && !promote(missing)) continue;
     if (verdict != SyncVerdict::wait) {
       done.push_back(slot.value);
+      incomplete.set(slot.value, verdict == SyncVerdict::incomplete);
       sync_incomplete = sync_incomplete || verdict == SyncVerdict::incomplete;
       continue;
     }
@@ -329,7 +359,7 @@ void Node::State::check_sync(Instant now) {
         again.insert(id);
     }
   }
-  if (!done.empty()) come_into_sync(done, now);
+  if (!done.empty()) come_into_sync(done, incomplete, now);
   for (ProxyId id : again) {
     walks[id] = {};
     ask_walk(*peer(id), now);
@@ -350,12 +380,39 @@ bool Node::State::promote(Missing& missing) const {
   return true;
 }
 
-void Node::State::come_into_sync(const std::vector<uint16_t>& done, Instant now) {
+// What it has of these slots is of before it was away.
+void Node::State::doubt(const std::bitset<kSlots>& of, Instant now) {
+  for (size_t i = 0; i < store.places(); ++i) {
+    StoredRecord s = store.at(i, now);
+    if (s && of.test(s.key().slot().value) && lacks(s.key().slot()) && !s.tombstone()) doubtful.insert(s.key());
+  }
+}
+
+// One that R-W+1 replicas in sync have not is none any more, or was never acknowledged. Were there fewer, it stands.
+void Node::State::settle_doubts(const std::bitset<kSlots>& incomplete, Instant now) {
+  for (auto it = doubtful.begin(); it != doubtful.end();) {
+    const Slot slot = it->slot();
+    if (lacks(slot)) {
+      ++it;
+      continue;
+    }
+    StoredRecord s = store.find(*it, now);
+    if (s && in_sync(slot) && !incomplete.test(slot.value)) {
+      forgot_holders = now;
+      store.set_expires(s, now);
+    }
+    it = doubtful.erase(it);
+  }
+}
+
+void Node::State::come_into_sync(const std::vector<uint16_t>& done, const std::bitset<kSlots>& incomplete,
+                                 Instant now) {
   for (uint16_t slot : done) {
     synced.set(slot);
     if (auto it = moved.find(slot); it != moved.end() && it->second.taken_over) it->second.at = now;
   }
   sort_missing();
+  settle_doubts(incomplete, now);
   if (unsynced.empty()) {
     ++(sync_incomplete ? count.resync_incomplete : count.resync_complete);
     sync_incomplete = false;

@@ -62,6 +62,10 @@ void Node::State::set_view(View next, Instant now) {
   ++count.view_changes;
   const View before = std::exchange(options.view, std::move(next));
   const View& view = options.view;
+  if (view.replica_count() < before.replica_count()) {
+    former_shares = std::max(shares(now), before.replica_count());
+    former_shares_end = now + kMovedMemory;
+  }
   bool gap = view.id().revision != before.id().revision + 1;
   bool joined = !before.contains(options.self) && view.contains(options.self);
   formers.push_back({before, now});
@@ -81,6 +85,7 @@ void Node::State::set_view(View next, Instant now) {
     retired_until = now + kRetiredLife;
   } else {
     const uint32_t source = before.id().revision;
+    std::bitset<kSlots> back;
     for (unsigned i = 0; i < kSlots; ++i) {
       Slot slot{static_cast<uint16_t>(i)};
       if (before.same_placement(view, slot)) continue;
@@ -90,10 +95,13 @@ void Node::State::set_view(View next, Instant now) {
       if (is) {
         // Taken over not long ago, and moved again: it still does not know what was granted before.
         Moved& m = moved[slot.value];
-        m = {.at = now, .taken_over = !was || m.taken_over};
+        m = {.at = now,
+             .taken_over = !was || m.taken_over,
+             .left = view.replica_count() < before.replica_count() || m.left};
       }
       if (is && !was) {
         retired.reset(slot.value);
+        back.set(slot.value);
         miss(slot, source, false, now);
       } else if (is && synced.test(slot.value) && view.read_count() < before.read_count()) {
         miss(slot, source, true, now);
@@ -104,6 +112,7 @@ void Node::State::set_view(View next, Instant now) {
       }
     }
     sort_missing();
+    if (retired_until != Instant::max() && back.any()) doubt(back, now);
     if (joined) new_boot(now);
     restart_under_way(before, now);
     if (!unsynced.empty()) start_walks(now);
@@ -121,7 +130,7 @@ void Node::State::restart_under_way(const View& before, Instant now) {
     auto it = writes.find(id);
     if (it == writes.end()) continue;
     Write& w = it->second;
-    w.answers.clear();
+    if (!broken(Broken::count_over_two_views)) w.answers.clear();
     if (options.view.is_replica(options.self, w.record.key.slot())) {
       send_places(w, now);
       after_places_sent(w, now, true);
@@ -197,11 +206,20 @@ bool Node::State::fresh_in(Slot slot, Instant now, Duration since) const {
   return it == moved.end() || !it->second.taken_over || now - it->second.at >= since;
 }
 
-// Its replicas are others than the owner was told, not long ago.
-bool Node::State::has_moved(Slot slot, Instant now) const {
+// A bucket that was split among more replicas may come again, to one of those that stay and lacked it: its share is no
+// larger than it was, so that the shares of those who have left are not granted twice.
+unsigned Node::State::shares(Instant now) const {
+  unsigned r = options.view.replica_count();
+  return now < former_shares_end ? std::max(r, former_shares) : r;
+}
+
+// Its replicas are others than the owner was told in that view, as far as this node knows. A view that it does not
+// know, since it has restarted or the view is long over, may have had others.
+bool Node::State::has_moved(Slot slot, const ViewId& told) const {
   if (!options.view.is_replica(options.self, slot)) return true;
-  auto it = moved.find(slot.value);
-  return it != moved.end() && now - it->second.at < kTellOwners;
+  if (told.revision >= options.view.id().revision) return false;
+  const View* before = former_view(told.revision);
+  return !before || !before->same_placement(options.view, slot);
 }
 
 }  // namespace statecast

@@ -81,7 +81,11 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
   w.born_new = born_new;
   w.passed_term = passed;
   w.answers.clear();
-  keep_placed({.record = r, .expires = expires, .born_new = born_new, .fresh = fresh_in(r.key.slot(), now)});
+  keep_placed({.record = r,
+               .expires = expires,
+               .born_new = born_new,
+               .fresh = fresh_in(r.key.slot(), now),
+               .coordinators = {options.self}});
   send_places(w, now);
   after_places_sent(w, now, true);
   check_write(w, now);
@@ -89,6 +93,14 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
 
 Placed& Node::State::keep_placed(Placed p) {
   add_to_summary(p.record.key);
+  auto old = placed.find(p.record.key);
+  if (old != placed.end() && same(old->second.record, p.record)) {
+    for (ProxyId id : old->second.coordinators)
+      if (std::count(p.coordinators.begin(), p.coordinators.end(), id) == 0) p.coordinators.push_back(id);
+    p.before = old->second.before;
+  } else if (old != placed.end() && old->second.record.owner == p.record.owner) {
+    p.before = old->second.before ? old->second.before : std::make_shared<const Placed>(std::move(old->second));
+  }
   return placed[p.record.key] = std::move(p);
 }
 
@@ -181,8 +193,11 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
       again.record = r;
       again.passed_term = passed;
       again.answers.clear();
-      keep_placed(
-          {.record = r, .expires = again.expires, .born_new = again.born_new, .fresh = fresh_in(key.slot(), now)});
+      keep_placed({.record = r,
+                   .expires = again.expires,
+                   .born_new = again.born_new,
+                   .fresh = fresh_in(key.slot(), now),
+                   .coordinators = {options.self}});
       send_places(again, now);
       return check_write(again, now);
     }
@@ -205,6 +220,7 @@ void Node::State::check_write(Write& w, Instant now) {
   }
   const DirectoryGroup& group = *group_of(w.record.group);
   bool completing = w.waiters.empty();
+  if (broken(Broken::acknowledge_before_replicate)) needed = 1;
   if (copies(w) >= needed && (completing || may_grant(w.record.key.slot(), group, now))) {
     if (completing) ++count.insert_completed;
     return hold(w, InsertAnswer::Status::ok, now);
@@ -221,7 +237,7 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
   auto p = placed.find(done.record.key);
   bool fresh = p != placed.end() && p->second.fresh;
   bool ours = p != placed.end() && same(p->second.record, done.record);
-  bool lowered = status == InsertAnswer::Status::degraded && lower(done.record, now);
+  bool lowered = status == InsertAnswer::Status::degraded && !counted_elsewhere(done.record) && lower(done.record, now);
   if (lowered && ours) placed.erase(p);
   apply_held(done.record, done.expires, fresh, {}, now);
   StoredRecord s = store.find(done.record.key, now);
@@ -251,7 +267,7 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
 
 // Of a degraded insert nothing is promised. It gets term 0, so that no other owner's record that W replicas
 // acknowledged, on the other side of a partition, gives way to it. Where an earlier insert of its owner was promised,
-// or it has passed another owner's record, it keeps its term.
+// or this one by another coordinator, or it has passed another owner's record, it keeps its term.
 bool Node::State::lower(Record& r, Instant now) {
   StoredRecord s = store.find(r.key, now);
   if (s && (s.owner() != r.owner || s.version().term != 0)) return false;
@@ -286,11 +302,14 @@ void Node::State::lose(Write& w, InsertAnswer::Status status, const std::optiona
   Write lost = std::move(w);
   drop_write(lost);
   const Record& r = lost.record;
-  auto p = placed.find(r.key);
-  if (p != placed.end() && same(p->second.record, r)) placed.erase(p);
-  if (lost.waiters.empty()) return;  // a completion: only this replica's copy is given up
-  remember_withdrawn(r.key, r.owner, r.version, now);
-  for (ProxyId id : others(r.key.slot())) send(id, 0, Withdraw{r.key, r.version, r.owner});
+  if (lost.waiters.empty()) {  // a completion: only this replica's copy is given up
+    give_up_copy(r, std::nullopt, now);
+    return;
+  }
+  if (give_up_copy(r, options.self, now)) {
+    remember_withdrawn(r.key, r.owner, r.version, now);
+    for (ProxyId id : others(r.key.slot())) send(id, 0, Withdraw{r.key, r.version, r.owner});
+  }
   for (const Waiter& waiter : lost.waiters) {
     switch (status) {
       case InsertAnswer::Status::busy: ++count.insert_busy; break;
@@ -299,6 +318,27 @@ void Node::State::lose(Write& w, InsertAnswer::Status status, const std::optiona
     }
     answer_insert(waiter, {.status = status, .record = record});
   }
+}
+
+// An owner asks elsewhere when an answer takes long, so that one insert may have two coordinators. What one of them
+// withdraws the other may have counted, and acknowledged; a copy that both placed stays then, and is completed here.
+// No coordinator: whoever they are. False where the copy stays.
+bool Node::State::give_up_copy(const Record& r, std::optional<ProxyId> coordinator, Instant now) {
+  auto p = placed.find(r.key);
+  if (p == placed.end() || !same(p->second.record, r)) return true;
+  if (coordinator) std::erase(p->second.coordinators, *coordinator);
+  if (coordinator && !p->second.coordinators.empty()) return false;
+  const std::shared_ptr<const Placed> before = p->second.before;
+  placed.erase(p);
+  if (before && before->expires > now) after_placed(keep_placed(*before), now);
+  return true;
+}
+
+bool Node::State::counted_elsewhere(const Record& r) const {
+  auto p = placed.find(r.key);
+  if (p == placed.end() || !same(p->second.record, r)) return false;
+  const auto& by = p->second.coordinators;
+  return std::any_of(by.begin(), by.end(), [&](ProxyId id) { return id != options.self; });
 }
 
 void Node::State::on_write_timer(Write& w, Instant now) {
@@ -367,12 +407,17 @@ void Node::State::on_place(const MessageHeader& h, ProxyId from, const Place& m,
     Instant expires = now + std::chrono::milliseconds(r.remaining_ms);
     StoredRecord s = store.find(r.key, now);
     auto p = placed.find(r.key);
-    if (s && s.is(r)) {
+    if (s && s.is(r) && !doubtful.contains(r.key)) {
       if (expires > s.expires()) store.set_expires(s, expires);
     } else if (p == placed.end() || !same(p->second.record, r) || p->second.expires <= now) {
-      after_placed(
-          keep_placed({.record = r, .expires = expires, .born_new = m.born_new, .fresh = fresh_in(r.key.slot(), now)}),
-          now);
+      after_placed(keep_placed({.record = r,
+                                .expires = expires,
+                                .born_new = m.born_new,
+                                .fresh = fresh_in(r.key.slot(), now),
+                                .coordinators = {from}}),
+                   now);
+    } else if (auto& by = p->second.coordinators; std::count(by.begin(), by.end(), from) == 0) {
+      by.push_back(from);
     }
     if (!in_sync(r.key.slot())) ack.status = PlaceAck::Status::out_of_sync;
   }
@@ -387,7 +432,7 @@ PlaceAck Node::State::judge_place(const Record& r, bool born_new, Instant now) {
     return ack;
   };
   if (is_withdrawn(r)) return no(PlaceAck::Status::refused);
-  if (StoredRecord s = store.find(r.key, now)) {
+  if (StoredRecord s = store.find(r.key, now); s && !doubtful.contains(r.key)) {
     const Record held = s.record();
     auto conflict = [&] { return no(PlaceAck::Status::conflict, wire_record(held, s.expires(), now)); };
     if (held.state == RecordState::revoked) return conflict();
@@ -435,11 +480,12 @@ void Node::State::on_held(const MessageHeader&, ProxyId from, const Held& m, Ins
   try_silent(m.key, now);
 }
 
-void Node::State::on_withdraw(const Withdraw& m, Instant now) {
-  remember_withdrawn(m.key, m.owner, m.version, now);
+void Node::State::on_withdraw(ProxyId from, const Withdraw& m, Instant now) {
   auto p = placed.find(m.key);
-  if (p == placed.end() || p->second.record.owner != m.owner || p->second.record.version != m.version) return;
-  placed.erase(p);
+  const bool here = p != placed.end() && p->second.record.owner == m.owner && p->second.record.version == m.version;
+  if (here && !give_up_copy(Record(p->second.record), from, now)) return;
+  remember_withdrawn(m.key, m.owner, m.version, now);
+  if (!here) return;
   auto of = write_of.find(m.key);  // this replica may have been completing it
   if (of == write_of.end()) return;
   Write& w = writes.at(of->second);
@@ -484,7 +530,8 @@ void Node::State::complete(const SessionKey& key, Instant now) {
 // other replicas and pushed to whoever holds the old record.
 bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, ProxyId source, Instant now, bool lifted) {
   StoredRecord ex = store.find(in.key, now);
-  if (ex && !supersedes(in, ex.record())) {
+  const bool doubted = doubtful.erase(in.key) > 0;
+  if (ex && !(doubted && !ex.is(in)) && !supersedes(in, ex.record())) {
     if (ex.is(in) && expires > ex.expires()) store.set_expires(ex, expires);
     settle_placed(ex, now);
     return false;
@@ -504,7 +551,7 @@ bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, Prox
   StoredRecord s = store.put(r, expires);
   // It stays for as long as the leases of what was here before: a revocation has to find their holders.
   if (Instant held = s.held_until(); held > s.expires()) store.set_expires(s, held);
-  if (!bucket_kept) set_bucket(s, r.bucket_bytes, r.bucket_counter, fresh);
+  if (!bucket_kept) set_bucket(s, r.bucket_bytes, r.bucket_counter, fresh, now);
   bool handed_over = before && (is_tombstone(before->state) || before->owner != in.owner);
   if (is_tombstone(in.state) || handed_over) {
     push_change(s, before, now);

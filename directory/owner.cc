@@ -114,7 +114,7 @@ void Owner::set_bucket(const SessionId& id, uint64_t bytes, Instant now) {
   s->bucket_bytes = bytes;
   uint32_t handle = handles_.at(id);
   if (!s->acknowledged || s->request != 0) return start_insert(handle, *s, {}, now);
-  for (ProxyId p : s->replicas) refresh(p, {{handle, s->bucket_counter, bytes}}, now);
+  for (ProxyId p : s->replicas) refresh(p, s->view, {{handle, s->bucket_counter, bytes}}, now);
 }
 
 uint32_t Owner::remove(const SessionId& id, Instant now) {
@@ -259,6 +259,7 @@ void Owner::lift(uint32_t handle) {
 uint32_t Owner::add_request(Pending p, Instant now) {
   do ++next_request_;
   while (next_request_ == 0 || pending_.contains(next_request_));
+  if (p.kind != Pending::Kind::refresh) p.view = options_.view.id();
   Pending& stored = pending_.emplace(next_request_, std::move(p)).first->second;
   if (auto* i = std::get_if<Insert>(&stored.body)) i->packet = stored.packet;
   send(next_request_, stored, now);
@@ -273,8 +274,7 @@ void Owner::send(uint32_t request, Pending& p, Instant now) {
   if (p.sends++ > 0) ++counters_.retries;
   // With nobody in reach it waits; what is sent to nobody costs nothing.
   if (p.to.value != 0) {
-    MessageHeader header{
-        .request = request, .origin = NodeId::member(options_.self), .hops = 0, .view = options_.view.id()};
+    MessageHeader header{.request = request, .origin = NodeId::member(options_.self), .hops = 0, .view = p.view};
     outputs_.push_back({NodeId::proxy(p.to), encode(header, p.body)});
   }
   schedule(request, p, now + patience(p));
@@ -375,7 +375,7 @@ bool Owner::on_message(NodeId from, Bytes message, Instant now) {
   Pending& p = at->second;
   using Kind = Pending::Kind;
   if (inserted && p.kind == Kind::insert) {
-    on_insert_answer(at->first, p, *inserted, now);
+    on_insert_answer(m->header, p, *inserted, now);
   } else if (requested && p.kind != Kind::insert && p.kind != Kind::refresh) {
     on_request_answer(at->first, p, *requested, now);
   } else if (refreshed && p.kind == Kind::refresh) {
@@ -400,8 +400,9 @@ bool Owner::continue_above(const Pending& p, const InsertAnswer& a) {
   return true;
 }
 
-void Owner::on_insert_answer(uint32_t request, Pending& p, const InsertAnswer& a, Instant now) {
+void Owner::on_insert_answer(const MessageHeader& h, Pending& p, const InsertAnswer& a, Instant now) {
   if (p.withdrawn) return;
+  const uint32_t request = h.request;
   const uint32_t handle = p.handle;
   Session& s = sessions_.at(handle);
   OwnerEvent event{.id = s.id, .copies = a.copies};
@@ -415,7 +416,7 @@ void Owner::on_insert_answer(uint32_t request, Pending& p, const InsertAnswer& a
       s.acknowledged = true;
       s.version.term = std::max(s.version.term, a.version.term);
       s.acknowledged_version = s.version;
-      if (!a.replicas.empty()) s.replicas = a.replicas;
+      if (!a.replicas.empty()) s.replicas = a.replicas, s.view = h.view;
       if (s.state == RecordState::established && !s.refreshes) {
         s.refreshes = now + options_.refresh_period;
         timers_.insert({*s.refreshes, TimerKind::refresh, handle});

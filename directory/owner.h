@@ -134,6 +134,7 @@ class Owner {
     uint64_t bucket_counter = 0;
     bool acknowledged = false;
     std::vector<ProxyId> replicas;
+    ViewId view;                       // in which they are these
     uint32_t request = 0;              // of the insert that is out; 0: none
     std::optional<Instant> ends;       // half-open and closing: forgotten then
     std::optional<Instant> refreshes;  // established and acknowledged
@@ -147,6 +148,7 @@ class Owner {
     SessionId id;
     uint32_t handle = 0;  // insert
     ProxyId hint;         // insert: tried first
+    ViewId view;          // said in its header; refresh: in which the owner learned of this replica
     ProxyId to;           // the last one it went to; refresh: the replica
     unsigned sends = 0, turned_away = 0, busy = 0;
     bool quiet = false;         // insert: nobody waits for `inserted`; revoke: sent again, nobody waits either
@@ -192,7 +194,7 @@ class Owner {
   void lift(uint32_t handle);
   void emit(OwnerEvent event) { events_.push_back(std::move(event)); }
 
-  void on_insert_answer(uint32_t request, Pending& p, const InsertAnswer& a, Instant now);
+  void on_insert_answer(const MessageHeader& h, Pending& p, const InsertAnswer& a, Instant now);
   void on_request_answer(uint32_t request, Pending& p, const RequestAnswer& a, Instant now);
   void on_refresh_answer(const RefreshAnswer& a, Instant now);
   void resend_revocations(Instant now);
@@ -200,7 +202,7 @@ class Owner {
   void on_notice(const Notice& n, Instant now);
   void on_pending_due(uint32_t request, Instant now);
   void refresh_due(Instant now);
-  void refresh(ProxyId replica, std::vector<Refresh::Entry> entries, Instant now);
+  void refresh(ProxyId replica, ViewId view, std::vector<Refresh::Entry> entries, Instant now);
   bool reachable(ProxyId p) const { return !options_.reachable || options_.reachable(p); }
 
   OwnerOptions options_;

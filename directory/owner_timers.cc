@@ -64,27 +64,30 @@ void Owner::refresh_due(Instant now) {
     if (t.at > now + kRefreshAhead) break;
     if (t.kind == TimerKind::refresh) due.push_back(t.number);
   }
-  std::map<ProxyId, std::vector<Refresh::Entry>> entries;
+  std::map<std::pair<ProxyId, ViewId>, std::vector<Refresh::Entry>> entries;
   for (uint32_t handle : due) {
     Session& s = sessions_.at(handle);
     timers_.erase({*s.refreshes, TimerKind::refresh, handle});
     s.refreshes = now + options_.refresh_period;
     timers_.insert({*s.refreshes, TimerKind::refresh, handle});
     for (ProxyId p : s.replicas) {
-      auto& list = entries[p];
+      auto& list = entries[{p, s.view}];
       list.push_back({handle, s.bucket_counter, s.bucket_bytes});
-      if (list.size() == kRefreshEntriesMax) refresh(p, std::exchange(list, {}), now);
+      if (list.size() == kRefreshEntriesMax) refresh(p, s.view, std::exchange(list, {}), now);
     }
   }
-  for (auto& [p, list] : entries)
-    if (!list.empty()) refresh(p, std::move(list), now);
+  for (auto& [to, list] : entries)
+    if (!list.empty()) refresh(to.first, to.second, std::move(list), now);
 }
 
-void Owner::refresh(ProxyId replica, std::vector<Refresh::Entry> entries, Instant now) {
+void Owner::refresh(ProxyId replica, ViewId view, std::vector<Refresh::Entry> entries, Instant now) {
   if (!reachable(replica)) return;  // the next period asks again
   ++counters_.refreshes;
-  add_request(
-      {.kind = Pending::Kind::refresh, .body = Refresh{options_.incarnation, std::move(entries)}, .to = replica}, now);
+  add_request({.kind = Pending::Kind::refresh,
+               .body = Refresh{options_.incarnation, std::move(entries)},
+               .view = view,
+               .to = replica},
+              now);
 }
 
 }  // namespace statecast

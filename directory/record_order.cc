@@ -4,14 +4,16 @@
 #include <algorithm>
 #include <tuple>
 
+#include "directory/broken.h"
+
 namespace statecast {
 
 // A total order, so that late copies die out and all replicas end with the same record.
 bool supersedes(const Record& in, const Record& ex) {
   auto rank = [](const Record& r) {
     bool revoked = r.state == RecordState::revoked;
-    return std::tuple(r.version.term, revoked, ~r.owner.value, r.version.incarnation, r.version.counter,
-                      is_tombstone(r.state));
+    return std::tuple(broken(Broken::ignore_term) ? 0 : r.version.term, revoked, ~r.owner.value, r.version.incarnation,
+                      r.version.counter, is_tombstone(r.state));
   };
   return rank(in) > rank(ex);
 }

@@ -207,6 +207,7 @@ struct Fill {
     m.boot = u32(rng);
     m.cursor = bits(rng, 64);
     m.next = bits(rng, 64);
+    m.expects = flag(rng);
     if (m.cursor < kSyncRecordsCursor) {
       m.out_of_sync = random_slots(rng);
       m.lacking = random_slots(rng);
@@ -415,8 +416,14 @@ struct Describe {
     for (auto& r : m.records) records.push_back(j(r));
     json placed = json::array();
     for (auto& p : m.placed) placed.push_back({{"record", j(p.record)}, {"born_new", p.born_new}});
-    return {{"boot", m.boot},          {"cursor", m.cursor}, {"next", m.next},  {"out_of_sync", j(m.out_of_sync)},
-            {"lacking", j(m.lacking)}, {"records", records}, {"placed", placed}};
+    return {{"boot", m.boot},
+            {"cursor", m.cursor},
+            {"next", m.next},
+            {"expects", m.expects},
+            {"out_of_sync", j(m.out_of_sync)},
+            {"lacking", j(m.lacking)},
+            {"records", records},
+            {"placed", placed}};
   }
   json operator()(const SlotDigests& m) { return {{"first", m.first}, {"last", m.last}, {"digests", m.digests}}; }
   json operator()(const SummaryRequest& m) {

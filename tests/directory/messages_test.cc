@@ -203,7 +203,7 @@ TEST(Messages, SizesAreThoseOfTheDocument) {
       {Permit{}, 20 + 25},
       {SyncRequest{}, 20 + 14},
       {SyncRequest{.slots = {{1, 2}, {4, 5}}}, 20 + 14 + 8},
-      {SyncChunk{}, 20 + 26},
+      {SyncChunk{}, 20 + 27},
       {Purge{{}, {1}, {}, RecordState::revoked, 0}, 20 + 34},
       {Entry{.group = {1}, .member = {1}}, 20 + 57},
       {Notice{0, {}, RecordState::revoked, 0}, 20 + 19},

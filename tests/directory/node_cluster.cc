@@ -314,11 +314,12 @@ uint32_t Cluster::unrevoke(NodeId who, const SessionId& id, uint32_t via) {
   return request;
 }
 
-uint32_t Cluster::refresh(uint32_t member, uint32_t via, std::vector<Refresh::Entry> entries, uint32_t incarnation) {
+uint32_t Cluster::refresh(uint32_t member, uint32_t via, std::vector<Refresh::Entry> entries, uint32_t incarnation,
+                          std::optional<ViewId> told) {
   uint32_t request = next_request();
   NodeId self = NodeId::member(MemberId{member});
   Refresh m{.incarnation = incarnation, .entries = std::move(entries)};
-  send(self, NodeId::proxy(ProxyId{via}), {.request = request, .origin = self, .view = view.id()}, m);
+  send(self, NodeId::proxy(ProxyId{via}), {.request = request, .origin = self, .view = told.value_or(view.id())}, m);
   return request;
 }
 

@@ -316,6 +316,56 @@ TEST(Node, ADegradedInsertGivesWayToAnAcknowledgedOneAndIsPromisedWhenItIsRenewe
   EXPECT_GE(c.notices(1), 1u) << "its owner is told";
 }
 
+// Node 2 counts in what node 1 acknowledged, and never hears that it is held. Asked to coordinate a copy of the same
+// insert it finds nobody, and withdraws.
+TEST(Node, ACopyThatAnotherCoordinatorCountedIsNotWithdrawn) {
+  Cluster c({.degraded_accept = false});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  bool alone = false;
+  c.filter = [&](NodeId from, NodeId to, const Message& m) {
+    if (from == NodeId::proxy(ProxyId{1}) && std::holds_alternative<Held>(m.body)) return false;
+    if (from == NodeId::proxy(ProxyId{1}) && to == NodeId::proxy(ProxyId{3}))
+      return !std::holds_alternative<Place>(m.body);
+    return !(alone && std::holds_alternative<Place>(m.body));
+  };
+  const uint64_t counter = c.next_counter(1);
+  uint32_t r = c.insert({.id = id, .via = 1, .lifetime = 60s, .counter = counter});
+  c.run(10ms);
+  ASSERT_EQ(c.insert_answer(r)->status, In::ok);
+  ASSERT_FALSE(c.node(2).is_held(c.key(id)));
+  alone = true;
+  c.insert({.id = id, .via = 2, .lifetime = 60s, .counter = counter, .request = r});
+  c.run(500ms);
+  ASSERT_EQ(c.insert_answer(r)->status, In::refused) << "the second answer";
+  c.filter = nullptr;
+  c.stop(1);
+  c.run(1s);
+  EXPECT_EQ(c.held_copies(c.key(id)), 2u) << "one of two has died, the other one has brought it to node 3";
+}
+
+// The same, where node 2 has meanwhile been given a renewal that nobody held.
+TEST(Node, WhatAWithdrawnRenewalReplacedComesBack) {
+  Cluster c({.degraded_accept = false});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  auto from = [](NodeId n, uint32_t p) { return n == NodeId::proxy(ProxyId{p}); };
+  c.filter = [&](NodeId a, NodeId b, const Message& m) {
+    if (from(a, 1) && std::holds_alternative<Held>(m.body)) return false;
+    return !(std::holds_alternative<Place>(m.body) && !(from(a, 1) && from(b, 2)));
+  };
+  uint32_t r = c.insert({.id = id, .via = 1, .lifetime = 60s});
+  c.run(10ms);
+  ASSERT_EQ(c.insert_answer(r)->status, In::ok);
+  uint32_t renewal = c.insert({.id = id, .via = 2, .lifetime = 60s});
+  c.run(500ms);
+  ASSERT_EQ(c.insert_answer(renewal)->status, In::refused);
+  c.filter = nullptr;
+  c.stop(1);
+  c.run(1s);
+  EXPECT_EQ(c.held_copies(c.key(id)), 2u);
+}
+
 TEST(Node, LateCopyOfAWithdrawnInsertIsRefused) {
   Cluster c({.delay_min = 500us, .delay_max = 500us});
   c.run(1s);

@@ -160,6 +160,33 @@ TEST(NodeView, AReplicaDiesDuringTheHandOver) {
 }
 
 // What a replica of the view before has only placed, the coordinator has acknowledged, perhaps, and is gone.
+// Nodes 2 and 3 hold what node 1 lacks. Node 3 leaves, and 2 restarts before node 4 has what is its: 2 cannot ask 3, of
+// which it knows nothing, but 4 can.
+TEST(NodeView, AReplicaThatRestartsDuringAHandOverWaitsForIt) {
+  Cluster c({});
+  c.run(2s);
+  c.next_view({1, 2, 4});
+  SessionId id = session_of(c, {1, 2, 4});
+  c.filter = [](NodeId, NodeId to, const Message& m) {
+    return to != NodeId::proxy(ProxyId{1}) ||
+           !(std::holds_alternative<Place>(m.body) || std::holds_alternative<Held>(m.body));
+  };
+  ASSERT_EQ(insert(c, id, 2), In::ok);
+  c.run(10ms);
+  c.filter = [](NodeId, NodeId to, const Message& m) {
+    return to != NodeId::proxy(ProxyId{4}) || !std::holds_alternative<SyncChunk>(m.body);
+  };
+  for (uint32_t p : {1u, 2u, 3u, 4u}) c.tell(p);
+  c.run(10ms);
+  c.restart(2);
+  c.run(2s);
+  EXPECT_EQ(ask_one(c, id, 1)->status, Qu::none) << "one of three may lack it";
+  EXPECT_EQ(ask_one(c, id, 2)->status, Qu::ask_another);
+  c.filter = nullptr;
+  EXPECT_TRUE(c.run_until([&] { return all_in_sync(c); }, 3s));
+  EXPECT_EQ(copies(c, id), 2u);
+}
+
 TEST(NodeView, WhatIsOnlyPlacedIsHandedOverToo) {
   Cluster c({});
   c.run(2s);
@@ -292,6 +319,46 @@ TEST(NodeView, RevocationsDuringTheHandOverAreNotLost) {
   }
 }
 
+// The coordinator itself has node 3's acknowledgement when the view comes in which node 3 is no replica.
+TEST(NodeView, AWriteUnderWayCollectsItsCopiesAnewInTheNextView) {
+  Cluster c({.writes = 3, .degraded_accept = false});
+  c.run(2s);
+  c.next_view({1, 2, 4});
+  SessionId id = session_of(c, {1, 2, 4});
+  std::set<uint32_t> without = {2, 4};
+  c.filter = [&](NodeId, NodeId to, const Message& m) {
+    return !std::holds_alternative<Place>(m.body) || !without.contains(to.number());
+  };
+  uint32_t r = c.insert({.id = id, .via = 1});
+  c.run(10ms);
+  ASSERT_TRUE(c.node(3).find(c.key(id), c.now)) << "it has acknowledged";
+  without = {4};
+  for (uint32_t p : {1u, 2u, 4u}) c.tell(p);
+  c.run(100ms);
+  ASSERT_TRUE(c.node(2).find(c.key(id), c.now)) << "and so has node 2, in the next view";
+  EXPECT_FALSE(c.insert_answer(r)) << "node 4 has nothing of it";
+  without = {};
+  c.run_until([&] { return c.insert_answer(r).has_value(); }, 1s);
+  EXPECT_TRUE(c.insert_answer(r)->status == In::refused || c.node(4).find(c.key(id), c.now));
+}
+
+TEST(NodeView, SilenceWaitsForTheGrantsOfWhoHasLeftWithoutAnotherInItsPlace) {
+  Cluster c({});
+  c.run(13s);
+  SessionId id = c.session(1'000);
+  ASSERT_EQ(insert(c, id, 1), In::ok);
+  ASSERT_EQ(ask_one(c, id, 3)->status, Qu::live);
+  c.change_view({1, 2});
+  ASSERT_TRUE(c.run_until([&] { return all_in_sync(c); }, 2s));
+  uint32_t r = c.revoke(NodeId::op(), id, 2);
+  c.run(2s);
+  EXPECT_TRUE(c.answered(r, Re::stored));
+  EXPECT_TRUE(c.lease(1, c.key(id))) << "nobody knows whom node 3 granted it";
+  EXPECT_FALSE(c.answered(r, Re::silent));
+  EXPECT_TRUE(c.run_until([&] { return c.answered(r, Re::silent); }, 12s));
+  EXPECT_FALSE(c.lease(1, c.key(id)));
+}
+
 TEST(NodeView, SilenceWaitsForTheGrantsOfWhoHasLeft) {
   Cluster c({});
   c.run(13s);
@@ -361,6 +428,30 @@ TEST(NodeView, ByteSharesAreNotGrantedTwice) {
   EXPECT_EQ(granted, 2 * bucket);
 }
 
+TEST(NodeView, ByteSharesDoNotGrowWhenAReplicaLeaves) {
+  Cluster c({.writes = 3});
+  c.run(2s);
+  SessionId id = c.session(1'000);
+  uint64_t granted = 0;
+  c.events.granted = [&](uint32_t, const SessionKey&, uint64_t bytes, Instant) { granted += bytes; };
+  const uint64_t bucket = 3'000'000;
+  c.filter = [](NodeId, NodeId to, const Message& m) {
+    return to != NodeId::proxy(ProxyId{2}) ||
+           !(std::holds_alternative<Place>(m.body) || std::holds_alternative<Held>(m.body));
+  };
+  ASSERT_EQ(insert(c, id, 1, bucket), In::degraded);
+  for (int i = 0; i < 40; ++i) ask_one(c, id, 3);
+  for (int i = 0; i < 40; ++i) ask_one(c, id, 1);
+  ASSERT_EQ(granted, 2 * bucket / 3);
+  c.change_view({1, 2});
+  ASSERT_TRUE(
+      c.run_until([&] { return c.node(1).in_sync(c.key(id).slot()) && c.node(2).in_sync(c.key(id).slot()); }, 2s));
+  c.filter = nullptr;
+  insert(c, id, 1, bucket);  // the same bucket again, now to node 2
+  for (int i = 0; i < 80; ++i) ask_one(c, id, 1 + i % 2);
+  EXPECT_LE(granted, bucket);
+}
+
 TEST(NodeView, ReplicasThatDifferFindItOut) {
   Cluster c({});
   c.run(2s);
@@ -393,24 +484,58 @@ TEST(NodeView, ReplicasThatDifferFindItOut) {
   EXPECT_EQ(chunks, 0u);
 }
 
-TEST(NodeView, OwnersLearnWhoHasTheirSlotsNow) {
+// What it had of a session before it left outlives all that came after it.
+TEST(NodeView, AReplicaThatComesBackBringsNothingOldWithIt) {
   Cluster c({});
   c.run(2s);
   c.next_view({1, 2, 4});
   SessionId id = session_of(c, {1, 2, 4});
   ASSERT_EQ(insert(c, id, 1), In::ok);
-  uint32_t before = c.refresh(1, 1, {{c.handle_of(id), 1, kUnlimitedBytes}});
+  c.run(10ms);
+  ASSERT_TRUE(c.node(3).is_held(c.key(id)));
+  for (uint32_t p : {1u, 2u, 3u, 4u}) c.tell(p);
+  ASSERT_TRUE(c.run_until([&] { return all_in_sync(c); }, 2s));
+  c.insert({.id = id, .via = 1, .state = RecordState::closing, .lifetime = 60s});
+  c.run(62s);
+  ASSERT_FALSE(c.node(1).find(c.key(id), c.now)) << "closed, and over";
+  ASSERT_TRUE(c.node(3).find(c.key(id), c.now));
+  uint32_t r = c.insert({.member = 2, .id = id, .via = 1, .lifetime = 60s});
   c.run(50ms);
-  EXPECT_TRUE(c.refresh_answer(before)->unknown.empty());
+  ASSERT_EQ(c.insert_answer(r)->status, In::ok);
+  c.change_view({1, 2, 3});
+  ASSERT_TRUE(c.run_until([&] { return all_in_sync(c); }, 2s));
+  c.run(30s);  // replicas compare what they have
+  for (uint32_t p : {1u, 2u, 3u}) {
+    auto held = c.node(p).find(c.key(id), c.now);
+    ASSERT_TRUE(held) << p;
+    EXPECT_EQ(held->member, MemberId{2}) << p;
+  }
+}
+
+TEST(NodeView, OwnersLearnWhoHasTheirSlotsNow) {
+  Cluster c({});
+  c.run(2s);
+  const ViewId first = c.view.id();
+  c.next_view({1, 2, 4});
+  SessionId id = session_of(c, {1, 2, 4});
+  ASSERT_EQ(insert(c, id, 1), In::ok);
+  auto unknown = [&](uint32_t via, ViewId told) {
+    uint32_t r = c.refresh(1, via, {{c.handle_of(id), 1, kUnlimitedBytes}}, 1, told);
+    c.run(50ms);
+    return c.refresh_answer(r) ? c.refresh_answer(r)->unknown.size() : 99;
+  };
+  EXPECT_EQ(unknown(1, first), 0u);
   for (uint32_t p : {1u, 2u, 3u, 4u}) c.tell(p);
   c.run(1s);
-  uint32_t after = c.refresh(1, 1, {{c.handle_of(id), 1, kUnlimitedBytes}});
-  c.run(50ms);
-  EXPECT_EQ(c.refresh_answer(after)->unknown.size(), 1u) << "insert it anew: the answer names node 4";
+  EXPECT_EQ(unknown(1, first), 1u) << "insert it anew: the answer names node 4";
+  EXPECT_EQ(unknown(1, c.view.id()), 0u) << "it has";
+  // However late it asks, and of whomever: one that has restarted does not know what the first view was.
   c.run(40s);
-  uint32_t later = c.refresh(1, 1, {{c.handle_of(id), 1, kUnlimitedBytes}});
-  c.run(50ms);
-  EXPECT_TRUE(c.refresh_answer(later)->unknown.empty());
+  EXPECT_EQ(unknown(1, first), 1u);
+  c.restart(2);
+  ASSERT_TRUE(c.run_until([&] { return all_in_sync(c); }, 3s));
+  EXPECT_EQ(unknown(2, first), 1u);
+  EXPECT_EQ(unknown(2, c.view.id()), 0u);
 }
 
 TEST(NodeView, WhatDoesNotFollowIsRefusedOrStartsOver) {

@@ -448,6 +448,18 @@ TEST_F(OwnerTest, AnUnansweredRefreshIsRepeatedAndThenLeftToTheNextPeriod) {
   EXPECT_EQ(all_sent().size(), 2u) << "the unreachable one is left out";
 }
 
+TEST_F(OwnerTest, ARefreshSaysInWhichViewItsReplicasWereTold) {
+  owner->insert({.id = session(), .established = true}, now);
+  auto s = sent();
+  MessageHeader h = s->header;
+  h.view = {.revision = 7, .hash = 77};
+  owner->on_message(NodeId::proxy(s->to), encode(h, ok(*s)), now);
+  pass(15s);
+  auto refreshes = all_sent();
+  EXPECT_EQ(refreshes.size(), 3u);
+  for (auto& r : refreshes) EXPECT_EQ(r.header.view, h.view);
+}
+
 TEST_F(OwnerTest, AnUnknownHandleIsInsertedAnew) {
   auto first = establish();
   pass(15s);
