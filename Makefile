@@ -4,7 +4,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo chaos test build lab bench format lint asan tsan fuzz deps deps-lint clean
+.PHONY: demo chaos sim test build lab bench format lint asan tsan fuzz deps deps-lint clean
 
 demo: build
 	$(ROOT) tools/lab/statecast-lab --programs $(BUILD) demo --report $(BUILD)/demo/report.json
@@ -18,6 +18,12 @@ chaos: build
 	ninja -C $(BUILD) -j$(JOBS) tools/lab/link/statecast-link
 	$(ROOT) tools/lab/statecast-lab --programs $(BUILD) chaos --seconds $(CHAOS_S) $(if $(SEED),--seed $(SEED)) \
 	  --report $(BUILD)/chaos/report.json
+
+# Simulated fleets with faults, one seed after the other.
+SEEDS ?= 1000
+sim: deps $(BUILD)/build.ninja
+	ninja -C $(BUILD) -j$(JOBS) tools/sim/statecast-sim
+	$(BUILD)/tools/sim/statecast-sim --seed $(or $(SEED),1) --seeds $(SEEDS) --progress
 
 build: deps $(BUILD)/build.ninja
 	ninja -C $(BUILD) -j$(JOBS) programs

@@ -61,7 +61,8 @@ void ask_again_later(SessionCache& cache, const SessionKey& key, Instant now) {
 
 void forget_negative(SessionCache& cache, Bytes message, const std::function<const GroupSecret*(GroupId)>& secret_of) {
   if (message.empty() || cache.stats().negative == 0) return;
-  if (message[0] != message_type<Insert>() && message[0] != message_type<Place>() && message[0] != message_type<Held>()) return;
+  if (message[0] != message_type<Insert>() && message[0] != message_type<Place>() && message[0] != message_type<Held>())
+    return;
   auto m = decode(message);
   if (!m) return;
   if (auto* insert = std::get_if<Insert>(&m->body)) {

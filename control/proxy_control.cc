@@ -274,7 +274,7 @@ bool ProxyControl::apply_cache_events(Instant now) {
 }
 
 void ProxyControl::apply(const CacheEvent& e, Instant now) {
-  if (e.kind == CacheEvent::Kind::packet) return setup_.workers[0].link->deliver(e.group, e.packet);
+  if (e.kind == CacheEvent::Kind::packet) return (void)setup_.workers[0].link->deliver(e.group, e.packet);
   if (e.kind == CacheEvent::Kind::none && setup_.negatives_exist)
     setup_.negatives_exist->store(true, std::memory_order_relaxed);
   const Group* group = find_group(e.group);
