@@ -284,7 +284,8 @@ void Node::State::on_query(const MessageHeader& h, NodeId from, const Query& m, 
   };
   const DirectoryGroup* group = group_of(m.group);
   // Whatever view the asker has: it can tell by the answer's whether this is a replica that it counts.
-  if (!group || !in_sync(m.key.slot())) return answer(QueryAnswer::Status::ask_another, count.query_ask_another);
+  bool in_sync_here = in_sync(m.key.slot()) || broken(Broken::answer_before_in_sync);
+  if (!group || !in_sync_here) return answer(QueryAnswer::Status::ask_another, count.query_ask_another);
 
   StoredRecord s = store.find(m.key, now);
   if (!s) {
@@ -356,7 +357,7 @@ bool Node::State::may_grant(Slot slot, const DirectoryGroup& group, Instant now)
 
 // With these permits this replica has applied every removal, revocation and change of owner that was acknowledged.
 bool Node::State::knows_owners(Slot slot, Instant now) const {
-  if (!in_sync(slot)) return false;
+  if (!in_sync(slot) && !broken(Broken::answer_before_in_sync)) return false;
   unsigned r = options.view.replica_count(), w = options.view.write_count();
   if (r == 1 || broken(Broken::grant_without_permit)) return true;
   unsigned permits = 0;

@@ -327,10 +327,7 @@ struct Node::State {
   void restart_under_way(const View& before, Instant now);
   void forget_views(Instant now);
   const View* former_view(uint32_t revision) const;
-  bool in_sync(Slot slot) const {
-    return synced.test(slot.value) ||
-           (broken(Broken::answer_before_in_sync) && options.view.is_replica(options.self, slot));
-  }
+  bool in_sync(Slot slot) const { return synced.test(slot.value); }
   // Of a bucket that is set there now this replica may grant its share.
   bool fresh_in(Slot slot, Instant now, Duration since = kMovedMemory) const;
   bool has_moved(Slot slot, const ViewId& told) const;
@@ -360,6 +357,7 @@ struct Node::State {
   void ask_walk(Peer& p, Instant now);
   void on_sync_request(const MessageHeader& h, Peer& p, const SyncRequest& m, Instant now);
   void on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk& m, Instant now);
+  bool speaks_for(const Peer& p, Slot slot) const;
   void take_synced(Peer& p, const Record& r, Instant now);
   void take_placed(const SyncChunk::Placed& in, Instant now);
   SyncVerdict judge_sync(const Missing& missing, Instant now) const;

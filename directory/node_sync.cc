@@ -233,7 +233,8 @@ void Node::State::on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk
   walk.done = m.next == 0;
   count.sync_records += m.records.size() + m.placed.size();
   for (const Record& r : m.records) take_synced(p, r, now);
-  for (const SyncChunk::Placed& r : m.placed) take_placed(r, now);
+  for (const SyncChunk::Placed& r : m.placed)
+    if (speaks_for(p, r.record.key.slot())) take_placed(r, now);
   if (!walk.done) return after_chunk(p, now);
   if (walk.repair)
     repairs.erase(p.id);
@@ -241,9 +242,21 @@ void Node::State::on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk
     check_sync(now, p.id);
 }
 
+// A replica of the slot, or of the view before this node got it.
+bool Node::State::speaks_for(const Peer& p, Slot slot) const {
+  if (options.view.is_replica(p.id, slot)) return true;
+  auto missing = std::lower_bound(unsynced.begin(), unsynced.end(), slot.value,
+                                  [](const Missing& m, uint16_t s) { return m.slot < s; });
+  const View* former =
+      missing != unsynced.end() && missing->slot == slot.value ? former_view(missing->source) : nullptr;
+  return former && former->is_replica(p.id, slot);
+}
+
 void Node::State::take_synced(Peer& p, const Record& r, Instant now) {
   if (!group_of(r.group) || !options.view.is_replica(options.self, r.key.slot())) return;
   if (broken(Broken::lift_tombstone_on_restart) && is_tombstone(r.state)) return;
+  // Ranges are joined, so that it also sends what it has of slots that it left long ago.
+  if (!speaks_for(p, r.key.slot()) && !is_tombstone(r.state)) return;
   Walk* walk = walk_of(p.id);
   // Of one that is out of sync itself: it counts for nothing, unless nobody knows better in the end.
   const bool doubts = walk && holds(walk->lacking, r.key.slot()) && !is_tombstone(r.state);

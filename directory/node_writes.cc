@@ -583,9 +583,7 @@ void Node::State::settle_placed(StoredRecord s, Instant now) {
     lose(w, InsertAnswer::Status::conflict, wire_record(held, s.expires(), now), now);
   } else if (w.waiters.empty()) {
     drop_write(w);
-  } else if (!other && may_grant(held.key.slot(), *group_of(held.group), now)) {
-    hold(w, InsertAnswer::Status::ok, now);  // another replica has completed it
-  }
+  }  // Another coordinator says that it is held. How many have it this one counts itself: the other may be degraded.
 }
 
 }  // namespace statecast

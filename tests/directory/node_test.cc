@@ -344,6 +344,24 @@ TEST(Node, ACopyThatAnotherCoordinatorCountedIsNotWithdrawn) {
   EXPECT_EQ(c.held_copies(c.key(id)), 2u) << "one of two has died, the other one has brought it to node 3";
 }
 
+// One coordinator gives up waiting for W, holds the insert degraded, and tells the other one of it.
+TEST(Node, WhatOneCoordinatorHoldsDegradedTheOtherDoesNotPromise) {
+  Cluster c({.writes = 3});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.filter = [](NodeId, NodeId to, const Message& m) {
+    return to != NodeId::proxy(ProxyId{1}) || !std::holds_alternative<Place>(m.body);
+  };
+  std::vector<In> answers;
+  c.events.insert = [&](uint32_t, const InsertAnswer& a) { answers.push_back(a.status); };
+  const uint64_t counter = c.next_counter(1);
+  uint32_t r = c.insert({.id = id, .via = 3, .counter = counter});
+  c.run(50ms);
+  c.insert({.id = id, .via = 2, .counter = counter, .request = r});
+  c.run(500ms);
+  EXPECT_EQ(answers, (std::vector{In::degraded, In::degraded}));
+}
+
 // The same, where node 2 has meanwhile been given a renewal that nobody held.
 TEST(Node, WhatAWithdrawnRenewalReplacedComesBack) {
   Cluster c({.degraded_accept = false});

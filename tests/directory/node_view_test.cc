@@ -512,6 +512,47 @@ TEST(NodeView, AReplicaThatComesBackBringsNothingOldWithIt) {
   }
 }
 
+// Node 3 is in the view again, but for other slots; node 5, which is new, asks it for those. They are so many that it
+// asks for what lies between them, too.
+TEST(NodeView, OneThatLeftASlotLongAgoHasNoSayInIt) {
+  Cluster c({});
+  c.run(2s);
+  std::vector<ViewNode> five;
+  for (uint32_t p = 1; p <= 5; ++p) five.push_back({ProxyId{p}, "zone" + std::to_string(p)});
+  const View last({}, five);
+  c.next_view({1, 2, 4});
+  SessionId id;
+  for (uint16_t port = 1'000; port < 9'000; ++port) {
+    auto of = last.replicas(c.key(c.session(port)).slot());
+    if (std::all_of(of.begin(), of.end(), [](ProxyId p) { return p.value != 3 && p.value != 4; })) id = c.session(port);
+  }
+  ASSERT_NE(id.length, 0u);
+  ASSERT_EQ(insert(c, id, 1), In::ok);
+  c.run(10ms);
+  ASSERT_TRUE(c.node(3).is_held(c.key(id)));
+  for (uint32_t p : {1u, 2u, 3u, 4u}) c.tell(p);
+  ASSERT_TRUE(c.run_until([&] { return all_in_sync(c); }, 2s));
+  c.insert({.id = id, .via = 1, .state = RecordState::closing, .lifetime = 60s});
+  c.run(62s);
+  uint32_t r = c.insert({.member = 2, .id = id, .via = 1, .lifetime = 60s});
+  c.run(50ms);
+  ASSERT_EQ(c.insert_answer(r)->status, In::ok);
+  c.filter = [](NodeId from, NodeId to, const Message& m) {
+    return !std::holds_alternative<SyncChunk>(m.body) || to != NodeId::proxy(ProxyId{5}) ||
+           from == NodeId::proxy(ProxyId{3});
+  };
+  c.change_view({1, 2, 3, 4, 5});
+  c.run(1s);
+  c.filter = nullptr;
+  ASSERT_TRUE(c.run_until([&] { return all_in_sync(c); }, 2s));
+  c.run(100ms);
+  for (uint32_t p : {1u, 2u, 5u}) {
+    auto held = c.node(p).find(c.key(id), c.now);
+    ASSERT_TRUE(held) << p;
+    EXPECT_EQ(held->member, MemberId{2}) << p;
+  }
+}
+
 TEST(NodeView, OwnersLearnWhoHasTheirSlotsNow) {
   Cluster c({});
   c.run(2s);

@@ -167,7 +167,9 @@ int main(int argc, char** argv) {
   // The caches ask for huge pages; a thousand small ones would take 2 MiB each.
   prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 #ifdef SC_BROKEN
-  if (!a.broken.empty()) return catch_broken(a);
+  if (!a.broken.empty() && a.seeds > 1) return catch_broken(a);
+  for (size_t i = 0; i < std::size(kBrokenNames); ++i)
+    if (a.broken == kBrokenNames[i]) g_broken = static_cast<Broken>(i);
 #endif
   return run_seeds(a);
 }
