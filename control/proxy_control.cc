@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "control/admin.h"
 #include "control/cache_events.h"
@@ -141,10 +142,9 @@ void ProxyControl::take_notes(Instant now) {
   for (const WorkerView& w : setup_.workers) {
     for (size_t taken = 0; taken < kNotesPerStep;) {
       size_t n = w.link->take(notes, std::size(notes));
-      for (size_t i = 0; i < n; ++i) {
-        on_note(notes[i], now);
-        w.link->release(notes[i]);
-      }
+      for (size_t i = 0; i < n; ++i) on_note(notes[i], now);
+      hand_to_node(now);
+      for (size_t i = 0; i < n; ++i) w.link->release(notes[i]);
       taken += n;
       if (n < std::size(notes)) break;
     }
@@ -242,8 +242,14 @@ void ProxyControl::on_message(NodeId from, Bytes message, Instant now) {
     return g ? &g->secret : nullptr;
   });
   if (querier_->on_message(from, message, now)) return;
-  if (!summaries_->on_message(from, message, now)) return node_->on_message(from, message, now);
+  if (!summaries_->on_message(from, message, now)) return for_node_.push_back({from, message});
   if (summaries_->take_changed()) publish_absence();
+}
+
+// All that have come together, so that the node's waits for memory overlap. Their bytes have to be there still.
+void ProxyControl::hand_to_node(Instant now) {
+  node_->on_messages(for_node_, now);
+  for_node_.clear();
 }
 
 // Runs until the machines have nothing more to say: what goes to this node itself comes back at once.
@@ -254,13 +260,10 @@ void ProxyControl::pump(Instant now) {
     for (DirectoryOutput o; querier_->next_output(o); said = true) send(o, now);
     for (DirectoryOutput o; node_->next_output(o); said = true) send(o, now);
     for (DirectoryOutput o; summaries_->next_output(o); said = true) send(o, now);
-    while (!loopback_.empty()) {
-      DirectoryOutput o = std::move(loopback_.front());
-      loopback_.pop_front();
-      on_message(self_, o.message, now);
-      said = true;
-    }
-    if (!said) return;
+    const std::vector<DirectoryOutput> looped = std::exchange(loopback_, {});
+    for (const DirectoryOutput& o : looped) on_message(self_, o.message, now);
+    hand_to_node(now);
+    if (!said && looped.empty()) return;
   }
 }
 
@@ -327,6 +330,7 @@ void ProxyControl::request(const MessageBody& body, OperatorAnswer on_answer, In
   requests_[request] = {std::move(on_answer), now + kRequestLife};
   auto message = encode({.request = request, .origin = NodeId::op(), .view = setup_.view.id()}, body);
   on_message(NodeId::op(), message, now);
+  hand_to_node(now);
   pump(now);
 }
 

@@ -106,6 +106,7 @@ class ProxyControl {
   void take_notes(Instant now);
   void on_note(Note& note, Instant now);
   void on_message(NodeId from, Bytes message, Instant now);
+  void hand_to_node(Instant now);
   void on_lease(const Note& note, Instant now);
   void on_not_mine(const Note& note, Instant now);
   void ask(const SessionKey& key, GroupId group, Instant now);
@@ -133,8 +134,9 @@ class ProxyControl {
   std::unique_ptr<Summaries> summaries_;
   std::unique_ptr<const AbsenceMap> absence_;  // what the workers see
   PressureMeter meter_;
-  Counters counters_;                     // of this thread
-  std::deque<DirectoryOutput> loopback_;  // from this node to itself
+  Counters counters_;                      // of this thread
+  std::vector<DirectoryOutput> loopback_;  // from this node to itself
+  std::vector<NodeMessage> for_node_;      // taken together, before the first of them is worked on
   std::deque<PeerTable::Datagram> waiting_for_hop_;
   std::unordered_map<uint32_t, Request> requests_;
   uint32_t next_request_ = 1;

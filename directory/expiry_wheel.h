@@ -4,7 +4,7 @@
 // farther away than the wheel is long (137 s) one look for each turn of it.
 //
 //   wheel.set(place, tick);                              // in no bucket so far
-//   wheel.expire(now, 512, [&](uint32_t place, uint32_t next) { return end_of(place); });   // 0: it is over
+//   wheel.expire(now, 512, ahead, [&](uint32_t place) { return end_of(place); });   // 0: it is over
 //   wheel.remove(place);
 //
 // Why no heap: 16 bytes and a look at log n places for each record, and a second entry wherever an end comes earlier.
@@ -16,6 +16,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/reserved_array.h"
 
@@ -51,10 +52,11 @@ class ExpiryWheel {
     }
   }
 
-  // Looks at `most` places of the buckets that are over; what is left is due at once. end_of gets the place (out of the
-  // wheel by now) and, to fetch it ahead, the next one + 1 (0: none), and says when to look again; 0: never.
-  template <class End>
-  void expire(Tick now, size_t most, End end_of) {
+  // Looks at `most` places of the buckets that are over; what is left is due at once. `ahead` gets some places at a
+  // time, out of the wheel by now, to fetch what belongs to them; then end_of, for each of them, says when to look
+  // again; 0: never.
+  template <class Ahead, class End>
+  void expire(Tick now, size_t most, Ahead ahead, End end_of) {
     const uint64_t over = now / kBucketTicks;
     while (now_ < over) {
       const uint64_t bucket = next_bucket();
@@ -63,11 +65,19 @@ class ExpiryWheel {
         return;
       }
       now_ = bucket;
-      for (uint32_t* first = &buckets_[bucket % kBuckets]; *first != 0; --most) {
+      for (const uint32_t* first = &buckets_[bucket % kBuckets]; *first != 0;) {
         if (most == 0) return;
-        const uint32_t place = *first - 1;
-        remove(place);
-        if (const Tick end = end_of(place, *first); end != 0) set(place, std::max(end, (bucket + 1) * kBucketTicks));
+        std::array<uint32_t, 16> places;
+        size_t n = 0;
+        for (; n < places.size() && most > 0 && *first != 0; ++n, --most) {
+          places[n] = *first - 1;
+          remove(places[n]);
+        }
+        const auto taken = std::span<const uint32_t>(places).first(n);
+        ahead(taken);
+        for (uint32_t place : taken) {
+          if (const Tick end = end_of(place); end != 0) set(place, std::max(end, (bucket + 1) * kBucketTicks));
+        }
       }
     }
   }

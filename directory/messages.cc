@@ -9,13 +9,12 @@
 #include <utility>
 
 #include "dataplane/session/session_filter.h"
+#include "directory/message_fields.h"
 
 namespace statecast {
 
 namespace {
 
-// Largest message: an Insert or Entry with its packet and the fields around it.
-constexpr size_t kEncodedMax = kMessagePacketMax + 256;
 static_assert(kMessageHeaderSize + 4 + 8 + 8 + 2 + 2 + 1 + 1 + kSyncRecordsMax * (kRecordSize + 1) <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 4 + 8 + 8 + 2 + 2 + 1 + 1 + 2 * kSlotRangesMax * 4 <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 4 + 4 + 8 + 8 + 2 + kHeartbeatMembersMax * 3 <= kMessageSizeMax);
@@ -28,132 +27,6 @@ static_assert(1 + 1 + 10 + 1 + 3 * kReplicasMax + 1 + kRecordSize <= 59 + 128);
 
 template <class T, class U>
 concept Of = std::same_as<std::remove_const_t<T>, U>;
-
-class Put {
- public:
-  explicit Put(MutableBytes out) : w_(out) {}
-
-  void u8(const uint8_t& v) { w_.u8(v); }
-  void u16(const uint16_t& v) { w_.u16(v); }
-  void u24(const uint32_t& v) {
-    check(v <= kId24Max);
-    w_.u24(v);
-  }
-  void u32(const uint32_t& v) { w_.u32(v); }
-  void u40(const uint64_t& v) {
-    check(v >> 40 == 0);
-    w_.u40(v);
-  }
-  void u48(const uint64_t& v) {
-    check(v >> 48 == 0);
-    w_.u48(v);
-  }
-  void u64(const uint64_t& v) { w_.u64(v); }
-  void flag(const bool& v) { w_.u8(v); }
-  template <class E>
-  void choice(const E& v, E first, E last) {
-    check(v >= first && v <= last);
-    w_.u8(uint8_t(v));
-  }
-  void session_id(const SessionId& id) {
-    check(SessionId::parse(id.bytes()).has_value());
-    w_.u8(id.length);
-    w_.bytes(id.bytes());
-  }
-  void packet(const Bytes& p) {
-    check(p.size() <= kMessagePacketMax);
-    w_.u16(p.size());
-    w_.bytes(p);
-  }
-  template <class T, class F>
-  void list8(const std::vector<T>& v, size_t max, F each) {
-    check(v.size() <= max);
-    w_.u8(v.size());
-    for (const T& t : v) each(*this, t);
-  }
-  template <class T, class F>
-  void list16(const std::vector<T>& v, size_t max, F each) {
-    check(v.size() <= max);
-    w_.u16(v.size());
-    for (const T& t : v) each(*this, t);
-  }
-  template <class T, class F>
-  void optional(const std::optional<T>& v, F each) {
-    w_.u8(v.has_value());
-    if (v) each(*this, *v);
-  }
-  // What must hold of fields taken together.
-  void check(bool holds) { ok_ = ok_ && holds; }
-
-  bool ok() const { return ok_ && w_.ok(); }
-  size_t size() const { return w_.size(); }
-
- private:
-  Writer w_;
-  bool ok_ = true;
-};
-
-class Take {
- public:
-  explicit Take(Bytes in) : r_(in) {}
-
-  void u8(uint8_t& v) { v = r_.u8(); }
-  void u16(uint16_t& v) { v = r_.u16(); }
-  void u24(uint32_t& v) { v = r_.u24(); }
-  void u32(uint32_t& v) { v = r_.u32(); }
-  void u40(uint64_t& v) { v = r_.u40(); }
-  void u48(uint64_t& v) { v = r_.u48(); }
-  void u64(uint64_t& v) { v = r_.u64(); }
-  void flag(bool& v) {
-    uint8_t b = r_.u8();
-    check(b <= 1);
-    v = b == 1;
-  }
-  template <class E>
-  void choice(E& v, E first, E last) {
-    v = E(r_.u8());
-    check(v >= first && v <= last);
-  }
-  void session_id(SessionId& id) {
-    auto parsed = SessionId::parse(r_.bytes(r_.u8()));
-    check(parsed.has_value());
-    if (parsed) id = *parsed;
-  }
-  void packet(Bytes& p) {
-    size_t n = r_.u16();
-    check(n <= kMessagePacketMax);
-    p = r_.bytes(n);
-  }
-  template <class T, class F>
-  void list8(std::vector<T>& v, size_t max, F each) {
-    list(v, r_.u8(), max, each);
-  }
-  template <class T, class F>
-  void list16(std::vector<T>& v, size_t max, F each) {
-    list(v, r_.u16(), max, each);
-  }
-  template <class T, class F>
-  void optional(std::optional<T>& v, F each) {
-    bool there = false;
-    flag(there);
-    if (there) each(*this, v.emplace());
-  }
-  void check(bool holds) {
-    if (!holds) r_.fail();
-  }
-
-  bool done() const { return r_.done(); }
-  bool ok() const { return r_.ok(); }
-
- private:
-  template <class T, class F>
-  void list(std::vector<T>& v, size_t n, size_t max, F each) {
-    if (n > max) return r_.fail();
-    v.reserve(n);
-    for (size_t i = 0; i < n && r_.ok(); ++i) each(*this, v.emplace_back());
-  }
-  Reader r_;
-};
 
 // --- common fields ---
 
@@ -510,6 +383,23 @@ bool emplace(MessageBody& body, size_t index, std::index_sequence<I...>) {
   return ((index == I && (body.emplace<I>(), true)) || ...);
 }
 
+#define SC_MESSAGES(X)                                                                                                \
+  X(Query)                                                                                                            \
+  X(QueryAnswer)                                                                                                      \
+  X(Insert)                                                                                                           \
+  X(InsertAnswer)                                                                                                     \
+  X(Remove) X(Revoke) X(Unrevoke) X(RequestAnswer) X(Refresh) X(RefreshAnswer) X(Place) X(PlaceAck) X(Held)           \
+      X(Withdraw) X(Change) X(ChangeAck) X(HoldersSilent) X(Heartbeat) X(Permit) X(SyncRequest) X(SyncChunk) X(Purge) \
+          X(Entry) X(Notice) X(Ack) X(SlotDigests) X(SummaryRequest) X(SummaryBlocks) X(SummaryDelta)
+
+template <class Body>
+uint8_t type_of(const Body& body) {
+  if constexpr (std::same_as<Body, MessageBody>)
+    return static_cast<uint8_t>(kMessageTypeFirst + body.index());
+  else
+    return message_type<Body>();
+}
+
 constexpr const char* kNames[] = {
     "query",    "query_answer",   "insert",          "insert_answer",  "remove",         "revoke",
     "unrevoke", "request_answer", "refresh",         "refresh_answer", "place",          "place_ack",
@@ -544,28 +434,45 @@ const char* message_name(const MessageBody& body) {
   return kNames[body.index()];
 }
 
-std::vector<uint8_t> encode(const MessageHeader& header, const MessageBody& body) {
-  std::array<uint8_t, kEncodedMax> buffer;
-  Put put{MutableBytes(buffer)};
-  Outer outer{static_cast<uint8_t>(kMessageTypeFirst + body.index()), 0};
+template <class Body>
+size_t encode_as(const MessageHeader& header, const Body& body, MutableBytes out) {
+  Put put{out};
+  Outer outer{type_of(body), 0};
   walk_header(put, std::as_const(outer), header);
-  std::visit([&](const auto& b) { walk(put, b); }, body);
-  if (!put.ok()) return {};
-  Writer(MutableBytes(buffer).subspan(2)).u16(put.size());
-  return {buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(put.size())};
+  if constexpr (std::same_as<Body, MessageBody>)
+    std::visit([&](const auto& b) { walk(put, b); }, body);
+  else
+    walk(put, body);
+  if (!put.ok()) return 0;
+  Writer(out.subspan(2)).u16(put.size());
+  return put.size();
+}
+#define SC_ENCODE(Body) template size_t encode_as(const MessageHeader&, const Body&, MutableBytes);
+SC_MESSAGES(SC_ENCODE)
+SC_ENCODE(MessageBody)
+#undef SC_ENCODE
+
+std::vector<uint8_t> encode(const MessageHeader& header, const MessageBody& body) {
+  std::array<uint8_t, kEncodedRoom> buffer;
+  const size_t size = encode_as(header, body, MutableBytes(buffer));
+  return {buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(size)};
+}
+
+bool decode(Bytes bytes, Message& m) {
+  if (bytes.size() < kMessageHeaderSize || bytes.size() > kEncodedMax) return false;
+  Take take(bytes);
+  Outer outer;
+  walk_header(take, outer, m.header);
+  if (!take.ok() || outer.length != bytes.size() || outer.type < kMessageTypeFirst) return false;
+  if (!emplace(m.body, outer.type - kMessageTypeFirst, std::make_index_sequence<std::variant_size_v<MessageBody>>{}))
+    return false;
+  std::visit([&](auto& b) { walk(take, b); }, m.body);
+  return take.done();
 }
 
 std::optional<Message> decode(Bytes bytes) {
-  if (bytes.size() < kMessageHeaderSize || bytes.size() > kEncodedMax) return std::nullopt;
-  Take take(bytes);
-  Message m;
-  Outer outer;
-  walk_header(take, outer, m.header);
-  if (!take.ok() || outer.length != bytes.size() || outer.type < kMessageTypeFirst) return std::nullopt;
-  if (!emplace(m.body, outer.type - kMessageTypeFirst, std::make_index_sequence<std::variant_size_v<MessageBody>>{}))
-    return std::nullopt;
-  std::visit([&](auto& b) { walk(take, b); }, m.body);
-  if (!take.done()) return std::nullopt;
+  std::optional<Message> m(std::in_place);
+  if (!decode(bytes, *m)) m.reset();
   return m;
 }
 

@@ -61,6 +61,9 @@ inline constexpr uint64_t kUnlimitedBytes = UINT64_MAX;
 // 1,500 - 40 - 8 - 52 = 1,400.
 inline constexpr size_t kMessageSizeMax = 1400;
 inline constexpr size_t kMessagePacketMax = 1500;  // `packet` of Insert and Entry, beside the message's own fields
+inline constexpr size_t kEncodedMax =
+    kMessagePacketMax + 256;                             // an Insert or Entry with its packet and the fields around it
+inline constexpr size_t kEncodedRoom = kEncodedMax + 8;  // for its making
 inline constexpr size_t kMessageHeaderSize = 20;
 inline constexpr size_t kRecordSize = 59;
 inline constexpr size_t kHeartbeatMembersMax = 400;  // more members heard: more heartbeats
@@ -365,8 +368,13 @@ consteval uint8_t message_type() {
 // REQUIRES: lists and packet within the bounds above. Breaking one is a bug of the caller's and gives an empty vector,
 // which nobody sends; the tests of the caller see it.
 std::vector<uint8_t> encode(const MessageHeader& header, const MessageBody& body);
+// The same into `out`, of kEncodedRoom bytes, for one kind of body: without allocation. 0 for what would be empty.
+template <class Body>
+size_t encode_as(const MessageHeader& header, const Body& body, MutableBytes out);
 // Strict: exact length, known numbers only, IDs in range, no bytes left over; nullopt otherwise.
 std::optional<Message> decode(Bytes bytes);
+// The same over what stood in `message`; false otherwise, and then anything stands there.
+bool decode(Bytes bytes, Message& message);
 const char* message_name(const MessageBody& body);  // "query", "insert_answer", ...
 
 // What a sans-IO machine wants sent.

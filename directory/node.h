@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/units.h"
@@ -65,6 +66,11 @@ struct NodeStatus {
   std::vector<Peer> peers;
 };
 
+struct NodeMessage {
+  NodeId from;
+  Bytes bytes;
+};
+
 class Node {
  public:
   Node(NodeOptions options, Instant now);
@@ -74,7 +80,9 @@ class Node {
   // starts over in all of its slots, as after a restart. A node may be in no view: before it joins, or after it left.
   void set_view(View next, Instant now);
   // A message of a verified envelope from `from`, or of this proxy itself (its querier, the operator's socket).
-  void on_message(NodeId from, Bytes message, Instant now);
+  void on_message(NodeId from, Bytes message, Instant now) { on_messages({{{from, message}}}, now); }
+  // The same, one after the other; what they will look for in memory is fetched while those before them are worked on.
+  void on_messages(std::span<const NodeMessage> messages, Instant now);
   // This proxy has just heard the member (any verified envelope).
   void on_member_heard(MemberId member, Instant now);
   void on_deadline(Instant now);

@@ -310,7 +310,7 @@ void Node::State::drop_push(uint32_t id, Instant now) {
 bool Node::State::quiet(const SessionKey& key, Instant now) const {
   if (pushes_of.contains(key)) return false;
   Duration cap{};
-  for (const auto& [id, g] : groups) cap = std::max(cap, g.lease_cap);
+  groups.for_each([&](GroupId, const DirectoryGroup& g) { cap = std::max(cap, g.lease_cap); });
   Duration life = kPermitLife + cap;
   auto it = moved.find(key.slot().value);
   bool taken_over = it != moved.end() && it->second.taken_over;

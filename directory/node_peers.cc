@@ -11,8 +11,8 @@ Peer* Node::State::peer(ProxyId id) {
   return it == peers.end() ? nullptr : &it->second;
 }
 
-std::vector<ProxyId> Node::State::others(Slot slot) const {
-  std::vector<ProxyId> out;
+Node::State::Others Node::State::others(Slot slot) const {
+  Others out;
   for (ProxyId id : options.view.replicas(slot)) {
     if (id != options.self) out.push_back(id);
   }
@@ -30,14 +30,18 @@ Duration Node::State::rtt_max(Slot slot) const {
 void Node::State::send_heartbeats(Instant now) {
   forget_outcomes(now);
   std::erase_if(silent_askers, [&](const auto& a) { return now - a.second.last >= kSilentAskerLife; });
-  std::erase_if(members_heard, [&](const auto& m) { return now - m.second >= kDeadManTime; });
+  members_heard.erase_if([&](MemberId, Instant heard) { return now - heard >= kDeadManTime; });
   // Those heard within half of the dead-man time; when they are too many for one heartbeat they take turns.
   std::vector<MemberId> listed;
-  auto it = members_heard.upper_bound(last_listed);
-  for (size_t n = 0; n < members_heard.size() && listed.size() < kMembersListedMax; ++n, ++it) {
-    if (it == members_heard.end()) it = members_heard.begin();
-    if (now - it->second < kDeadManTime / 2) listed.push_back(it->first);
-    last_listed = it->first;
+  members_heard.for_each([&](MemberId id, Instant heard) {
+    if (now - heard < kDeadManTime / 2) listed.push_back(id);
+  });
+  if (listed.size() > kMembersListedMax) {
+    auto after_last = [&](MemberId id) { return id.value - last_listed.value - 1; };  // the others begin anew
+    std::nth_element(listed.begin(), listed.begin() + kMembersListedMax - 1, listed.end(),
+                     [&](MemberId x, MemberId y) { return after_last(x) < after_last(y); });
+    listed.resize(kMembersListedMax);
+    last_listed = listed.back();
   }
   for (auto& [id, p] : peers) {
     if (const ListedChange* c = p.change(p.first_number()); c && now - c->listed >= kUnacknowledgedMax) {
@@ -122,7 +126,7 @@ void Node::State::learn_boot(Peer& p, uint32_t b, Instant now) {
   bool known_before = p.boot != 0;
   if (!p.on_boot(b, now)) return;
   if (known_before) p.drop_permits();
-  for (auto& [id, w] : writes) w.answers.erase(p.id);
+  writes.for_each([&](uint32_t, Write* w) { w->answers.forget(p.id); });
   for (auto& [id, r] : requests) {
     if (r.done || r.stored) continue;
     r.have_unsynced.erase(p.id);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The inside of a Node, shared by the node*.cc files and by nothing else. node.cc reads in the order of a session's
-// life; node_writes.cc is about placed and held, node_changes.cc about tombstones and who must hear of them,
-// node_peers.cc about permits and change lists, node_view.cc about going from one view to the next, node_sync.cc about
-// falling out of sync and back; node_timers.cc has every timer.
-// node_compare.cc is about finding what replicas lack, node_summary.cc about telling proxies what there is.
-// Threads, ownership: as Node.
+// life; node_writes.cc (with node_write_table.cc) is about placed and held, node_changes.cc about tombstones and who
+// must hear of them, node_peers.cc about permits and change lists, node_view.cc about going from one view to the next,
+// node_sync.cc about falling out of sync and back; node_timers.cc has every timer. node_compare.cc is about finding
+// what replicas lack, node_summary.cc about telling proxies what there is. Threads, ownership: as Node.
 #pragma once
 
+#include <array>
 #include <bitset>
 #include <deque>
 #include <functional>
@@ -16,12 +16,16 @@
 #include <queue>
 #include <random>
 #include <set>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
+#include "base/flat_map.h"
+#include "base/inline_list.h"
 #include "dataplane/session/session_filter.h"
 #include "directory/broken.h"
 #include "directory/node.h"
+#include "directory/outbox.h"
 #include "directory/peers.h"
 #include "directory/store.h"
 
@@ -48,6 +52,7 @@ inline constexpr Duration kMovedMemory = kMappingLifeMax;
 inline constexpr Duration kRefreshLate = kLongestRetry + kPermitLife;
 inline constexpr size_t kFormersMax = 16;  // views
 inline constexpr uint64_t kGrantMin = 64 * 1024;
+inline constexpr size_t kLookedAhead = 32;  // messages
 
 #define SC_NODE_COUNTERS(X)                                                                                            \
   X(query_live, "directory.query.live.questions", "questions answered with a lease")                                   \
@@ -132,6 +137,39 @@ struct Waiter {
   std::vector<uint8_t> packet;
 };
 
+// What the replicas have said to an insert.
+class Answers {
+ public:
+  using Status = PlaceAck::Status;
+  struct Answer {
+    ProxyId id;
+    Status status;
+  };
+  Status* find(ProxyId id) {
+    for (Answer& a : list_) {
+      if (a.id == id) return &a.status;
+    }
+    return nullptr;
+  }
+  void set(ProxyId id, Status status) {
+    if (Status* known = find(id))
+      *known = status;
+    else if (!list_.full())
+      list_.push_back({id, status});
+  }
+  void forget(ProxyId id) {
+    for (Answer& a : list_) {
+      if (a.id == id) return list_.erase(&a);
+    }
+  }
+  void clear() { list_.clear(); }
+  auto begin() const { return list_.begin(); }
+  auto end() const { return list_.end(); }
+
+ private:
+  InlineList<Answer, kReplicasMax> list_;
+};
+
 // An insert under way at its coordinator; without waiters: a replica completing what it has only placed.
 struct Write {
   uint32_t id = 0;
@@ -139,7 +177,7 @@ struct Write {
   Instant expires;
   bool born_new = false;
   std::vector<Waiter> waiters;
-  std::map<ProxyId, PlaceAck::Status> answers;
+  Answers answers;
   std::optional<uint16_t> passed_term;  // of the held record of another owner, or tombstone, that it passes
   unsigned adopted = 0;                 // records of other replicas that made it start anew
   Instant deadline, resend;
@@ -203,9 +241,21 @@ struct Node::State {
   State(NodeOptions options, Instant now);
 
   // --- node.cc: a session's life ---
-  void on_message(NodeId from, Bytes bytes, Instant now);
-  void on_insert(const MessageHeader& h, NodeId from, const Insert& m, Instant now);
-  void on_query(const MessageHeader& h, NodeId from, const Query& m, Instant now);
+  // A message that has come, and what looking ahead has found out.
+  struct Incoming {
+    NodeId from;
+    Message message;
+    bool decoded = false;
+    bool keyed = false;  // `key` is its session's; an insert's only where its sender may act in `group`
+    SessionKey key;
+    uint32_t place = PlaceIndex::kNoPlace;  // of its record, most likely
+    const DirectoryGroup* group = nullptr;
+  };
+  void on_messages(std::span<const NodeMessage> messages, Instant now);
+  void look_ahead(Incoming& in);
+  void on_message(const Incoming& in, Instant now);
+  void on_insert(const Incoming& in, const Insert& m, Instant now);
+  void on_query(const Incoming& in, const Query& m, Instant now);
   void on_refresh(const MessageHeader& h, const Refresh& m, Instant now);
   void on_remove(const MessageHeader& h, NodeId from, const Remove& m, Instant now);
   struct Named {
@@ -218,7 +268,8 @@ struct Node::State {
   void on_unrevoke(const MessageHeader& h, NodeId from, const Unrevoke& m, Instant now);
   bool acts_for(const MessageHeader& h, NodeId from) const;
   const DirectoryGroup* group_for(NodeId origin, GroupId id) const;
-  bool belongs_here(const MessageHeader& h, NodeId from, const MessageBody& body, Slot slot, Instant now);
+  template <class Body>
+  bool belongs_here(const MessageHeader& h, NodeId from, const Body& body, Slot slot, Instant now);
   struct Grant {
     uint32_t lease_ms;
     uint64_t bytes;
@@ -244,14 +295,31 @@ struct Node::State {
   uint16_t pending_term(const SessionKey& key) const;
   void lose(Write& w, InsertAnswer::Status status, const std::optional<Record>& record, Instant now);
   void release(const Waiter& w, StoredRecord s, InsertAnswer::Status status, unsigned copies, Instant now);
-  void answer_insert(const Waiter& w, InsertAnswer answer);
+  void answer_insert(const Waiter& w, const InsertAnswer& answer);
   void on_held(const MessageHeader& h, ProxyId from, const Held& m, Instant now);
   void on_withdraw(ProxyId from, const Withdraw& m, Instant now);
   bool give_up_copy(const Record& r, std::optional<ProxyId> coordinator, Instant now);
   bool counted_elsewhere(const Record& r) const;
   void complete(const SessionKey& key, Instant now);
   void on_write_timer(Write& w, Instant now);
-  void drop_write(Write& w);
+  // No longer under way, but still to be read; its memory serves the next one.
+  class Detached {
+   public:
+    Detached(State& state, Write& w) : state_(state), write_(w) {}
+    ~Detached() { state_.reuse_write(write_); }
+    Detached(const Detached&) = delete;
+    Write* operator->() const { return &write_; }
+    Write& operator*() const { return write_; }
+
+   private:
+    State& state_;
+    Write& write_;
+  };
+  void start_write(Write& w, Instant now);
+  Write& new_write(uint32_t id, const SessionKey& key);
+  Detached detach(Write& w);
+  void drop_write(Write& w) { detach(w); }
+  void reuse_write(Write& w);
   bool apply_held(const Record& r, Instant expires, bool fresh, ProxyId source, Instant now, bool lifted = false);
   void settle_placed(StoredRecord s, Instant now);
   void remember_withdrawn(const SessionKey& key, NodeId owner, const Version& v, Instant now);
@@ -300,7 +368,8 @@ struct Node::State {
   void after_pause(Instant now);
   Peer* peer(ProxyId id);
   const Peer* peer(ProxyId id) const { return const_cast<State*>(this)->peer(id); }
-  std::vector<ProxyId> others(Slot slot) const;  // its replicas but this node
+  using Others = InlineList<ProxyId, kReplicasMax>;
+  Others others(Slot slot) const;  // its replicas but this node
   Duration rtt_max(Slot slot) const;
 
   // --- node_view.cc: from one view to the next ---
@@ -402,10 +471,17 @@ struct Node::State {
   void enter(Instant now);
 
   // --- sending ---
-  void send(NodeId to, uint32_t request, NodeId origin, const MessageBody& body, uint8_t hops = 0);
-  void send(ProxyId to, uint32_t request, const MessageBody& body) { send(NodeId::proxy(to), request, me, body); }
+  template <class Body>
+  void send(NodeId to, uint32_t request, NodeId origin, const Body& body, uint8_t hops = 0) {
+    MessageHeader h{.request = request, .origin = origin, .hops = hops, .view = options.view.id()};
+    outputs.add(to, encode_as(h, body, outputs.room()));
+  }
+  template <class Body>
+  void send(ProxyId to, uint32_t request, const Body& body) {
+    send(NodeId::proxy(to), request, me, body);
+  }
   NodeId reply_to(const MessageHeader& h, NodeId from) const { return h.origin.is_op() ? from : h.origin; }
-  const DirectoryGroup* group_of(GroupId id) const;
+  const DirectoryGroup* group_of(GroupId id) const { return groups.find(id); }
   bool pending_room(NodeId origin);
   uint32_t next_id() { return ++last_id; }
 
@@ -417,7 +493,7 @@ struct Node::State {
   uint32_t boot = 0;
   NodeCounters count;
 
-  std::map<GroupId, DirectoryGroup> groups;
+  FlatMap<GroupId, DirectoryGroup> groups;  // their members in order
   std::map<ProxyId, Peer> peers;
   std::set<std::vector<ProxyId>> replica_sets;  // the other replicas of each slot of this node, each set once
 
@@ -439,9 +515,13 @@ struct Node::State {
   Instant forgot_holders{};  // of such a mapping
 
   Store store;
-  std::unordered_map<SessionKey, Placed> placed;
-  std::map<uint32_t, Write> writes;
-  std::unordered_map<SessionKey, uint32_t> write_of;
+  FlatMap<SessionKey, Placed> placed;
+  FlatMap<uint32_t, Write*> writes;
+  FlatMap<SessionKey, Write*> write_of;
+  std::deque<Write> all_writes;
+  std::vector<Write*> free_writes;
+  InsertAnswer released;    // the last one: they keep their memory
+  RefreshAnswer refreshed;  // the same
   struct WithdrawnKey {
     SessionKey key;
     NodeId owner;
@@ -454,7 +534,7 @@ struct Node::State {
   std::map<uint32_t, Request> requests;
   std::multimap<SessionKey, uint32_t> requests_of;
   std::map<std::tuple<NodeId, NodeId, uint32_t>, uint32_t> request_ids;  // (reply to, origin, request)
-  std::map<NodeId, size_t> pending;                                      // per origin: writes and open requests
+  FlatMap<NodeId, size_t> pending;                                       // per origin: writes and open requests
   size_t open_requests = 0;
   std::deque<std::pair<Instant, uint32_t>> outcomes;  // requests that are over, since when
 
@@ -473,7 +553,7 @@ struct Node::State {
 
   Summary summary;
 
-  std::map<MemberId, Instant> members_heard;
+  FlatMap<MemberId, Instant> members_heard;
   MemberId last_listed{};
 
   struct Armed {
@@ -487,7 +567,8 @@ struct Node::State {
   std::priority_queue<Armed> timers;
   uint64_t armed = 0;
   uint32_t last_id = 0;
-  std::deque<DirectoryOutput> outputs;
+  std::array<Incoming, kLookedAhead> incoming;
+  Outbox outputs;
 };
 
 }  // namespace statecast

@@ -35,7 +35,7 @@ void Node::State::build_summary(Instant now) {
   summary.building_room = std::max(kSummaryRoomMin, (store.size() + placed.size()) * 3 / 2);
   summary.building = std::make_unique<SessionFilter>(SessionFilter::blocks_for(summary.building_room));
   summary.walk = 0;
-  for (const auto& [key, p] : placed) summary.building->add(key);
+  placed.for_each([&](const SessionKey& key, const Placed&) { summary.building->add(key); });
   after_summary_step(now);
 }
 

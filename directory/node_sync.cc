@@ -203,9 +203,9 @@ void Node::State::on_sync_request(const MessageHeader& h, Peer& p, const SyncReq
     chunk.next = place < store.places() ? place + kSyncRecordsCursor : kPlacedCursor;
   } else {
     std::vector<const Placed*> rest;
-    for (const auto& [key, x] : placed) {
+    placed.for_each([&](const SessionKey& key, const Placed& x) {
       if (asked(key.slot()) && x.expires > now && placed_cursor(key) >= m.cursor) rest.push_back(&x);
-    }
+    });
     std::sort(rest.begin(), rest.end(), [](const Placed* a, const Placed* b) { return a->record.key < b->record.key; });
     for (const Placed* x : rest) {
       if (chunk.placed.size() == kChunkRecords) {
@@ -285,12 +285,10 @@ void Node::State::take_placed(const SyncChunk::Placed& in, Instant now) {
   if (!group_of(r.group) || !lacks(r.key.slot()) || is_withdrawn(r)) return;
   StoredRecord s = store.find(r.key, now);
   if ((s && !supersedes(r, s.record())) || !room_for(r, now)) return;
-  auto p = placed.find(r.key);
-  if (p != placed.end() && p->second.expires > now &&
-      (p->second.from_walk || (p->second.record.owner == r.owner && p->second.record.version >= r.version)))
-    return;
-  if (auto of = write_of.find(r.key); of != write_of.end()) {
-    Write& w = writes.at(of->second);
+  const Placed* p = placed.find(r.key);
+  if (p && p->expires > now && (p->from_walk || (p->record.owner == r.owner && p->record.version >= r.version))) return;
+  if (Write** of = write_of.find(r.key)) {
+    Write& w = **of;
     if (w.waiters.empty() && (w.record.owner != r.owner || w.record.version != r.version)) drop_write(w);
   }
   after_placed(keep_placed({.record = r,

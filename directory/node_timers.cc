@@ -134,7 +134,7 @@ void Node::State::on_timer(Timer kind, uint64_t id, const SessionKey& key, Insta
       return;
     }
     case Timer::write:
-      if (auto it = writes.find(key32); it != writes.end() && it->second.resend <= now) on_write_timer(it->second, now);
+      if (Write** w = writes.find(key32); w && (*w)->resend <= now) on_write_timer(**w, now);
       return;
     case Timer::placed: return complete(key, now);
     case Timer::push:

@@ -42,7 +42,8 @@ void Node::State::know_nodes() {
     Slot slot{static_cast<uint16_t>(i)};
     if (!options.view.is_replica(options.self, slot)) continue;
     slots.push_back(slot.value);
-    replica_sets.insert(others(slot));
+    const Others set = others(slot);
+    replica_sets.emplace(set.begin(), set.end());
   }
 }
 
@@ -123,13 +124,14 @@ void Node::State::set_view(View next, Instant now) {
 // Acknowledgements of the view before count no longer, where others have the slot now.
 void Node::State::restart_under_way(const View& before, Instant now) {
   std::vector<uint32_t> ids;
-  for (const auto& [id, w] : writes) {
-    if (!before.same_placement(options.view, w.record.key.slot())) ids.push_back(id);
-  }
+  writes.for_each([&](uint32_t id, const Write* w) {
+    if (!before.same_placement(options.view, w->record.key.slot())) ids.push_back(id);
+  });
+  std::sort(ids.begin(), ids.end());
   for (uint32_t id : ids) {
-    auto it = writes.find(id);
-    if (it == writes.end()) continue;
-    Write& w = it->second;
+    Write** found = writes.find(id);
+    if (!found) continue;
+    Write& w = **found;
     if (!broken(Broken::count_over_two_views)) w.answers.clear();
     if (options.view.is_replica(options.self, w.record.key.slot())) {
       send_places(w, now);
@@ -137,9 +139,8 @@ void Node::State::restart_under_way(const View& before, Instant now) {
       continue;
     }
     // Its copies will be completed, or asked for again: elsewhere.
-    Write gone = std::move(w);
-    drop_write(gone);
-    for (const Waiter& waiter : gone.waiters) answer_insert(waiter, {.status = InsertAnswer::Status::try_again});
+    const Detached gone = detach(w);
+    for (const Waiter& waiter : gone->waiters) answer_insert(waiter, {.status = InsertAnswer::Status::try_again});
   }
   ids.clear();
   for (const auto& [id, r] : requests) {
@@ -194,7 +195,8 @@ void Node::State::forget_views(Instant now) {
   retired_place = 0;
   retired_until = Instant::max();
   retired.reset();
-  std::erase_if(placed, [&](const auto& p) { return !options.view.is_replica(options.self, p.first.slot()); });
+  placed.erase_if(
+      [&](const SessionKey& key, const Placed&) { return !options.view.is_replica(options.self, key.slot()); });
 }
 
 // A bucket that came with the slot may have been granted by those who had it before: for as long as a mapping lives

@@ -48,23 +48,20 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
     answer_insert(waiter, {.status = Status::busy});
   };
   if (is_withdrawn(r)) return busy();
-  auto p = placed.find(r.key);
-  if (p != placed.end() && p->second.expires > now) {
-    if (p->second.record.owner != r.owner) return busy();
-    if (r.version < p->second.record.version) {
+  const Placed* p = placed.find(r.key);
+  if (p && p->expires > now) {
+    if (p->record.owner != r.owner) return busy();
+    if (r.version < p->record.version) {
       ++count.insert_refused;
       return answer_insert(waiter, {.status = Status::refused});
     }
   }
   if (!room_for(r, now)) return answer_insert(waiter, {.status = Status::refused});
 
-  auto of = write_of.find(r.key);
-  if (of != write_of.end() && writes.at(of->second).record.owner != r.owner) return busy();
-  uint32_t id = of != write_of.end() ? of->second : next_id();
-  Write& w = writes[id];
-  bool again = w.id != 0 && same(w.record, r);
-  w.id = id;
-  write_of[r.key] = id;
+  Write** of = write_of.find(r.key);
+  if (of && (*of)->record.owner != r.owner) return busy();
+  bool again = of && same((*of)->record, r);
+  Write& w = of ? **of : new_write(next_id(), r.key);
   // A copy of a request under way changes nothing, but its packet is the one to release.
   auto copy = std::find_if(w.waiters.begin(), w.waiters.end(), [&](const Waiter& o) {
     return o.origin == waiter.origin && o.request == waiter.request && o.reply_to == waiter.reply_to;
@@ -86,20 +83,26 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
                .born_new = born_new,
                .fresh = fresh_in(r.key.slot(), now),
                .coordinators = {options.self}});
+  start_write(w, now);
+}
+
+// Most of a small view's are held at once, and need no timer.
+void Node::State::start_write(Write& w, Instant now) {
+  const uint32_t id = w.id;
   send_places(w, now);
-  after_places_sent(w, now, true);
   check_write(w, now);
+  if (writes.contains(id)) after_places_sent(w, now, true);
 }
 
 Placed& Node::State::keep_placed(Placed p) {
   add_to_summary(p.record.key);
-  auto old = placed.find(p.record.key);
-  if (old != placed.end() && same(old->second.record, p.record)) {
-    for (ProxyId id : old->second.coordinators)
+  Placed* old = placed.find(p.record.key);
+  if (old && same(old->record, p.record)) {
+    for (ProxyId id : old->coordinators)
       if (std::count(p.coordinators.begin(), p.coordinators.end(), id) == 0) p.coordinators.push_back(id);
-    p.before = old->second.before;
-  } else if (old != placed.end() && old->second.record.owner == p.record.owner) {
-    p.before = old->second.before ? old->second.before : std::make_shared<const Placed>(std::move(old->second));
+    p.before = old->before;
+  } else if (old && old->record.owner == p.record.owner) {
+    p.before = old->before ? old->before : std::make_shared<const Placed>(std::move(*old));
   }
   return placed[p.record.key] = std::move(p);
 }
@@ -140,8 +143,8 @@ Node::State::Verdict Node::State::judge(Record& r, bool born_new, Instant now, s
 
 void Node::State::send_places(Write& w, Instant now) {
   for (ProxyId id : others(w.record.key.slot())) {
-    auto it = w.answers.find(id);
-    if (it != w.answers.end() && it->second != PlaceAck::Status::out_of_sync) continue;
+    const PlaceAck::Status* known = w.answers.find(id);
+    if (known && *known != PlaceAck::Status::out_of_sync) continue;
     send(id, w.id, Place{wire_record(w.record, w.expires, now), w.born_new});
   }
 }
@@ -149,8 +152,8 @@ void Node::State::send_places(Write& w, Instant now) {
 void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const PlaceAck& m, Instant now) {
   Peer& p = *peer(from);
   learn_boot(p, m.boot, now);
-  auto it = writes.find(h.request);
-  if (it == writes.end() || it->second.record.key != m.key || it->second.record.version != m.version) {
+  Write** found = writes.find(h.request);
+  if (!found || (*found)->record.key != m.key || (*found)->record.version != m.version) {
     // Held by now: this replica may have missed the word, or have got it before the record.
     StoredRecord s = store.find(m.key, now);
     if (s && m.status == PlaceAck::Status::ok && s.version() == m.version && !s.tombstone()) {
@@ -159,13 +162,13 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
     return;
   }
   if (m.boot != p.boot) return;  // from before its restart
-  Write& w = it->second;
+  Write& w = **found;
   bool conflict = m.status == PlaceAck::Status::conflict;
   bool news = (conflict || m.status == PlaceAck::Status::refused) && m.record && m.record->key == m.key;
   if (!news) {
     auto status = conflict ? PlaceAck::Status::refused : m.status;
-    auto& known = w.answers.try_emplace(from, status).first->second;
-    if (known == PlaceAck::Status::out_of_sync) known = status;
+    const PlaceAck::Status* known = w.answers.find(from);
+    if (!known || *known == PlaceAck::Status::out_of_sync) w.answers.set(from, status);
     return check_write(w, now);
   }
 
@@ -174,7 +177,7 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
   const Record& theirs = *m.record;
   bool late = theirs.state != RecordState::revoked && w.passed_term && theirs.version.term <= *w.passed_term;
   if (late) {
-    w.answers[from] = PlaceAck::Status::refused;
+    w.answers.set(from, PlaceAck::Status::refused);
     return check_write(w, now);
   }
   // Otherwise it is news here. It may be one that this insert passes, with a term of its own.
@@ -183,9 +186,9 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
   SessionKey key = w.record.key;
   uint32_t id = w.id;
   apply_held(theirs, now + std::chrono::milliseconds(theirs.remaining_ms), false, from, now);
-  auto still = writes.find(id);
-  if (still == writes.end()) return;
-  Write& again = still->second;
+  Write** still = writes.find(id);
+  if (!still) return;
+  Write& again = **still;
   if (passes && again.adopted++ < 2 && !again.waiters.empty()) {
     std::optional<uint16_t> passed;
     Record r = again.record;
@@ -231,22 +234,21 @@ void Node::State::check_write(Write& w, Instant now) {
 }
 
 void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
-  Write done = std::move(w);
-  drop_write(done);
+  const Detached detached = detach(w);
+  Write& done = *detached;
   unsigned n = copies(done);
-  auto p = placed.find(done.record.key);
-  bool fresh = p != placed.end() && p->second.fresh;
-  bool ours = p != placed.end() && same(p->second.record, done.record);
+  const Placed* p = placed.find(done.record.key);
+  bool fresh = p && p->fresh;
+  bool ours = p && same(p->record, done.record);
   bool lowered = status == InsertAnswer::Status::degraded && !counted_elsewhere(done.record) && lower(done.record, now);
-  if (lowered && ours) placed.erase(p);
+  if (lowered && ours) placed.erase(done.record.key);
   apply_held(done.record, done.expires, fresh, {}, now);
   StoredRecord s = store.find(done.record.key, now);
   bool kept = s && s.is(done.record);
   if (kept) {
     for (ProxyId id : others(done.record.key.slot())) {
-      auto it = done.answers.find(id);
-      bool has = it != done.answers.end() &&
-                 (it->second == PlaceAck::Status::ok || it->second == PlaceAck::Status::out_of_sync);
+      const PlaceAck::Status* said = done.answers.find(id);
+      bool has = said && (*said == PlaceAck::Status::ok || *said == PlaceAck::Status::out_of_sync);
       Held held{done.record.key, done.record.version, done.record.owner, std::nullopt};
       if (!has || lowered) held.record = s.wire(now);
       send(id, 0, held);
@@ -291,16 +293,18 @@ void Node::State::release(const Waiter& w, StoredRecord s, InsertAnswer::Status 
             .packet = w.packet};
     send(NodeId::proxy(w.ingress), w.request, w.origin, e);
   }
-  answer_insert(
-      w, {.status = status,
-          .copies = static_cast<uint8_t>(n),
-          .version = s.version(),
-          .replicas = {options.view.replicas(s.key().slot()).begin(), options.view.replicas(s.key().slot()).end()}});
+  InsertAnswer& answer = released;
+  answer.status = status;
+  answer.copies = static_cast<uint8_t>(n);
+  answer.version = s.version();
+  const auto replicas = options.view.replicas(s.key().slot());
+  answer.replicas.assign(replicas.begin(), replicas.end());
+  answer_insert(w, answer);
 }
 
 void Node::State::lose(Write& w, InsertAnswer::Status status, const std::optional<Record>& record, Instant now) {
-  Write lost = std::move(w);
-  drop_write(lost);
+  const Detached detached = detach(w);
+  const Write& lost = *detached;
   const Record& r = lost.record;
   if (lost.waiters.empty()) {  // a completion: only this replica's copy is given up
     give_up_copy(r, std::nullopt, now);
@@ -324,20 +328,20 @@ void Node::State::lose(Write& w, InsertAnswer::Status status, const std::optiona
 // withdraws the other may have counted, and acknowledged; a copy that both placed stays then, and is completed here.
 // No coordinator: whoever they are. False where the copy stays.
 bool Node::State::give_up_copy(const Record& r, std::optional<ProxyId> coordinator, Instant now) {
-  auto p = placed.find(r.key);
-  if (p == placed.end() || !same(p->second.record, r)) return true;
-  if (coordinator) std::erase(p->second.coordinators, *coordinator);
-  if (coordinator && !p->second.coordinators.empty()) return false;
-  const std::shared_ptr<const Placed> before = p->second.before;
-  placed.erase(p);
+  Placed* p = placed.find(r.key);
+  if (!p || !same(p->record, r)) return true;
+  if (coordinator) std::erase(p->coordinators, *coordinator);
+  if (coordinator && !p->coordinators.empty()) return false;
+  const std::shared_ptr<const Placed> before = p->before;
+  placed.erase(r.key);
   if (before && before->expires > now) after_placed(keep_placed(*before), now);
   return true;
 }
 
 bool Node::State::counted_elsewhere(const Record& r) const {
-  auto p = placed.find(r.key);
-  if (p == placed.end() || !same(p->second.record, r)) return false;
-  const auto& by = p->second.coordinators;
+  const Placed* p = placed.find(r.key);
+  if (!p || !same(p->record, r)) return false;
+  const auto& by = p->coordinators;
   return std::any_of(by.begin(), by.end(), [&](ProxyId id) { return id != options.self; });
 }
 
@@ -351,9 +355,9 @@ void Node::State::on_write_timer(Write& w, Instant now) {
   if (w.waiters.empty()) {  // a completion that found too few: later again
     SessionKey key = w.record.key;
     drop_write(w);
-    if (auto it = placed.find(key); it != placed.end()) {
-      ++it->second.tries;
-      after_placed(it->second, now);
+    if (Placed* p = placed.find(key)) {
+      ++p->tries;
+      after_placed(*p, now);
     }
     return;
   }
@@ -361,32 +365,21 @@ void Node::State::on_write_timer(Write& w, Instant now) {
   StoredRecord s = store.find(w.record.key, now);
   if (s && s.is(w.record)) {  // held before this repeat of it, or completed by another replica since
     if (accept) return hold(w, InsertAnswer::Status::degraded, now);
-    Write held = std::move(w);
-    drop_write(held);
-    for (const Waiter& waiter : held.waiters) {
+    const Detached held = detach(w);
+    for (const Waiter& waiter : held->waiters) {
       ++count.insert_refused;
       answer_insert(waiter, {.status = InsertAnswer::Status::refused});
     }
     return;
   }
   bool busy =
-      std::any_of(w.answers.begin(), w.answers.end(), [](const auto& a) { return a.second == PlaceAck::Status::busy; });
+      std::any_of(w.answers.begin(), w.answers.end(), [](const auto& a) { return a.status == PlaceAck::Status::busy; });
   if (busy) return lose(w, InsertAnswer::Status::busy, std::nullopt, now);
   if (accept) return hold(w, InsertAnswer::Status::degraded, now);
   lose(w, InsertAnswer::Status::refused, std::nullopt, now);
 }
 
-void Node::State::drop_write(Write& w) {
-  uint32_t id = w.id;
-  auto of = write_of.find(w.record.key);
-  if (of != write_of.end() && of->second == id) write_of.erase(of);
-  for (const Waiter& waiter : w.waiters) {
-    if (--pending[waiter.origin] == 0) pending.erase(waiter.origin);
-  }
-  writes.erase(id);
-}
-
-void Node::State::answer_insert(const Waiter& w, InsertAnswer answer) {
+void Node::State::answer_insert(const Waiter& w, const InsertAnswer& answer) {
   send(w.reply_to, w.request, w.origin, answer);
 }
 
@@ -406,17 +399,17 @@ void Node::State::on_place(const MessageHeader& h, ProxyId from, const Place& m,
   if (ack.status == PlaceAck::Status::ok) {
     Instant expires = now + std::chrono::milliseconds(r.remaining_ms);
     StoredRecord s = store.find(r.key, now);
-    auto p = placed.find(r.key);
+    Placed* p = placed.find(r.key);
     if (s && s.is(r) && !doubtful.contains(r.key)) {
       if (expires > s.expires()) store.set_expires(s, expires);
-    } else if (p == placed.end() || !same(p->second.record, r) || p->second.expires <= now) {
+    } else if (!p || !same(p->record, r) || p->expires <= now) {
       after_placed(keep_placed({.record = r,
                                 .expires = expires,
                                 .born_new = m.born_new,
                                 .fresh = fresh_in(r.key.slot(), now),
                                 .coordinators = {from}}),
                    now);
-    } else if (auto& by = p->second.coordinators; std::count(by.begin(), by.end(), from) == 0) {
+    } else if (auto& by = p->coordinators; std::count(by.begin(), by.end(), from) == 0) {
       by.push_back(from);
     }
     if (!in_sync(r.key.slot())) ack.status = PlaceAck::Status::out_of_sync;
@@ -449,9 +442,8 @@ PlaceAck Node::State::judge_place(const Record& r, bool born_new, Instant now) {
       if (r.version.term <= held.version.term || !passable(held, born_new, owner_dead)) return conflict();
     }
   }
-  auto p = placed.find(r.key);
-  if (p != placed.end() && p->second.expires > now) {
-    const Placed& other = p->second;
+  if (const Placed* p = placed.find(r.key); p && p->expires > now) {
+    const Placed& other = *p;
     if (other.record.owner != r.owner) {
       return no(PlaceAck::Status::busy, wire_record(other.record, other.expires, now));
     }
@@ -466,9 +458,8 @@ void Node::State::on_held(const MessageHeader&, ProxyId from, const Held& m, Ins
     const Record& r = *m.record;
     if (r.key != m.key || !group_of(r.group) || !options.view.is_replica(options.self, r.key.slot())) return;
     apply_held(r, now + std::chrono::milliseconds(r.remaining_ms), fresh_in(r.key.slot(), now), from, now);
-  } else if (auto p = placed.find(m.key);
-             p != placed.end() && p->second.record.owner == m.owner && p->second.record.version == m.version) {
-    Placed known = p->second;
+  } else if (const Placed* p = placed.find(m.key); p && p->record.owner == m.owner && p->record.version == m.version) {
+    Placed known = *p;
     apply_held(known.record, known.expires, known.fresh, from, now);
   }
   // Of a tombstone it is the coordinator's question; it may have come before the tombstone itself.
@@ -481,14 +472,14 @@ void Node::State::on_held(const MessageHeader&, ProxyId from, const Held& m, Ins
 }
 
 void Node::State::on_withdraw(ProxyId from, const Withdraw& m, Instant now) {
-  auto p = placed.find(m.key);
-  const bool here = p != placed.end() && p->second.record.owner == m.owner && p->second.record.version == m.version;
-  if (here && !give_up_copy(Record(p->second.record), from, now)) return;
+  const Placed* p = placed.find(m.key);
+  const bool here = p && p->record.owner == m.owner && p->record.version == m.version;
+  if (here && !give_up_copy(Record(p->record), from, now)) return;
   remember_withdrawn(m.key, m.owner, m.version, now);
   if (!here) return;
-  auto of = write_of.find(m.key);  // this replica may have been completing it
-  if (of == write_of.end()) return;
-  Write& w = writes.at(of->second);
+  Write** of = write_of.find(m.key);  // this replica may have been completing it
+  if (!of) return;
+  Write& w = **of;
   if (w.record.owner == m.owner && w.record.version == m.version) lose(w, InsertAnswer::Status::busy, {}, now);
 }
 
@@ -503,25 +494,20 @@ void Node::State::remember_withdrawn(const SessionKey& key, NodeId owner, const 
 
 // Its coordinator has been silent for too long.
 void Node::State::complete(const SessionKey& key, Instant now) {
-  auto p = placed.find(key);
-  if (p == placed.end()) return;
-  if (p->second.expires <= now) {
-    placed.erase(p);
+  Placed* p = placed.find(key);
+  if (!p) return;
+  if (p->expires <= now) {
+    placed.erase(key);
     return;
   }
-  if (p->second.due > now) return;                                                              // placed anew since
-  if (!options.view.is_replica(options.self, key.slot())) return after_placed(p->second, now);  // those who are do
-  if (write_of.contains(key) || writes.size() >= kPendingMax) return after_placed(p->second, now);
-  uint32_t id = next_id();
-  Write& w = writes[id];
-  w.id = id;
-  w.record = p->second.record;
-  w.expires = p->second.expires;
-  w.born_new = p->second.born_new;
-  write_of[key] = id;
-  send_places(w, now);
-  after_places_sent(w, now, true);
-  check_write(w, now);
+  if (p->due > now) return;                                                              // placed anew since
+  if (!options.view.is_replica(options.self, key.slot())) return after_placed(*p, now);  // those who are do
+  if (write_of.contains(key) || writes.size() >= kPendingMax) return after_placed(*p, now);
+  Write& w = new_write(next_id(), key);
+  w.record = p->record;
+  w.expires = p->expires;
+  w.born_new = p->born_new;
+  start_write(w, now);
 }
 
 // --- held ---
@@ -566,19 +552,19 @@ bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, Prox
 // Held replaces placed: what is placed under this key and could not be held any more goes, and the insert with it.
 void Node::State::settle_placed(StoredRecord s, Instant now) {
   const Record held = s.record();
-  auto p = placed.find(held.key);
-  if (p == placed.end()) return;
-  const Record& r = p->second.record;
+  const Placed* p = placed.find(held.key);
+  if (!p) return;
+  const Record& r = p->record;
   bool stands = held.state != RecordState::revoked && supersedes(r, held) &&
                 (held.owner == r.owner || held.state == RecordState::closing || is_tombstone(held.state) ||
                  (held.target == Target::member && dead(held.member, now))) &&
-                (held.state != RecordState::removed || p->second.born_new);
+                (held.state != RecordState::removed || p->born_new);
   if (stands) return;
   bool other = !same(r, held);
-  placed.erase(p);
-  auto of = write_of.find(held.key);
-  if (of == write_of.end()) return;
-  Write& w = writes.at(of->second);
+  placed.erase(held.key);
+  Write** of = write_of.find(held.key);
+  if (!of) return;
+  Write& w = **of;
   if (other && w.record.owner != held.owner) {
     lose(w, InsertAnswer::Status::conflict, wire_record(held, s.expires(), now), now);
   } else if (w.waiters.empty()) {

@@ -2,23 +2,21 @@
 #include "directory/place_index.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace statecast {
 
 namespace {
-// Entries to homes, at which the table begins to grow, as eighths.
-constexpr size_t kFull = 7;
+constexpr size_t kFull = 13;  // entries in two lines, of sixteen, when the table begins to grow
 constexpr unsigned kInsertsPerMove = 4;
 }  // namespace
 
-PlaceIndex::PlaceIndex(size_t most) : entries_(std::max(most, kSmallest) / kFull * 9 + kSmallest + kRunMax) {
-  length_ = kSmallest + kRunMax;
+PlaceIndex::PlaceIndex(size_t most) : entries_(most / kFull * 18 + (kSmallest + 2) * kLine + kRunMax) {
+  length_ = kSmallest * kLine + kRunMax;
   entries_.use(length_);
 }
 
 void PlaceIndex::insert(uint32_t hash, uint32_t place) {
-  if (size_ * 8 >= size_t(homes_) * kFull && homes_ == grown_) grow();
+  if (2 * size_ >= size_t(homes_) * kFull && homes_ == grown_) grow();
   if (homes_ != grown_ && ++inserts_ % kInsertsPerMove == 0) move_some();
   put({hash, place + 1});
   ++size_;
@@ -42,7 +40,7 @@ size_t PlaceIndex::put(Entry e) {
   size_t empty = at;
   while (entries_[empty].used != 0) ++empty;
   SC_ASSERT(empty + 1 < length_);  // the last one stays empty: there every search ends
-  std::memmove(&entries_[at + 1], &entries_[at], (empty - at) * sizeof(Entry));
+  for (size_t i = empty; i > at; --i) entries_[i] = entries_[i - 1];
   entries_[at] = e;
   return at;
 }
@@ -51,40 +49,54 @@ size_t PlaceIndex::put(Entry e) {
 void PlaceIndex::remove(size_t at) {
   size_t end = at + 1;
   while (entries_[end].used != 0 && home(entries_[end].hash) < end) ++end;
-  std::memmove(&entries_[at], &entries_[at + 1], (end - at - 1) * sizeof(Entry));
+  for (size_t i = at; i + 1 < end; ++i) entries_[i] = entries_[i + 1];
   entries_[end - 1] = {};
 }
 
 void PlaceIndex::grow() {
   grown_ = homes_ + homes_ / 8;
-  length_ = grown_ + kRunMax;
+  length_ = grown_ * kLine + kRunMax;
   entries_.use(length_);
   frontier_ = kEnd;
 }
 
-// The next homes below the frontier.
+// The next homes below the frontier: taken out from the last one on, and put in order where the larger table has them.
 void PlaceIndex::move_some() {
   const uint64_t hashes = kMovedAtOnce * kEnd / homes_;
   const uint64_t frontier = frontier_ > hashes ? frontier_ - hashes : 0;
-  // The last one below the old frontier stands at that one's home, or in the run from there on.
-  size_t end = std::min<size_t>((frontier_ * homes_) >> 32, length_ - 1);
-  while (entries_[end].used != 0 && entries_[end].hash < frontier_) ++end;
+  size_t first = home_of(frontier, homes_);
+  while (entries_[first].used != 0 && entries_[first].hash < frontier) ++first;  // these stay
+  // What was below the old frontier stands before that one's home or in the run from there on; what has been moved
+  // already and stands in that run because of them comes along.
+  size_t end = std::max(first, std::min(home_of(frontier_, homes_), length_ - 1));
   moving_.clear();
-  for (size_t first = (frontier * homes_) >> 32; first < end; ++first) {
-    if (entries_[first].used != 0 && entries_[first].hash >= frontier) moving_.push_back(entries_[first]);
-  }
-  for (size_t i = end; i > 0 && !moving_.empty();) {
-    // They are the last ones before `end`: removed from behind, nothing has to come back but what was pushed on by
-    // them.
-    if (entries_[--i].used == 0) continue;
-    if (entries_[i].hash < frontier) break;
-    remove(i);
+  for (size_t at = first; at < end || entries_[at].used != 0; ++at) {
+    if (entries_[at].used == 0) continue;
+    moving_.push_back(entries_[at]);
+    entries_[at] = {};
   }
   frontier_ = frontier;
-  for (const Entry& e : moving_) put(e);
+  size_t next = first;
+  for (const Entry& e : moving_) {
+    const size_t at = std::max(home(e.hash), next);
+    if (entries_[at].used == 0) {  // all from its home to here have just been put there, or stayed
+      entries_[at] = e;
+      next = at + 1;
+    } else {
+      next = put(e) + 1;
+    }
+  }
   if (frontier_ == 0) {
     homes_ = grown_;
     frontier_ = kEnd;
+    return;
+  }
+  // The next time it will be these.
+  const uint64_t then = frontier_ > hashes ? frontier_ - hashes : 0;
+  for (uint32_t homes : {homes_, grown_}) {
+    for (size_t at = home_of(then, homes); at < home_of(frontier_, homes); at += kLine) {
+      statecast::prefetch(&entries_[at]);
+    }
   }
 }
 

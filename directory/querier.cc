@@ -208,7 +208,10 @@ void Querier::emit(CacheEvent event) {
 // --- hearing ---
 
 bool Querier::on_message(NodeId from, Bytes message, Instant now) {
-  if (!from.is_proxy()) return false;
+  if (!from.is_proxy() || message.empty()) return false;
+  const uint8_t type = message[0];
+  if (type != message_type<QueryAnswer>() && type != message_type<Entry>() && type != message_type<Purge>())
+    return false;
   auto m = decode(message);
   if (!m) return false;
   if (auto* answer = std::get_if<QueryAnswer>(&m->body)) {

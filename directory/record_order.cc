@@ -20,7 +20,7 @@ bool supersedes(const Record& in, const Record& ex) {
 
 Record wire_record(const Record& record, Instant expires, Instant now) {
   Record r = record;
-  r.remaining_ms = static_cast<uint32_t>(std::clamp<int64_t>(to_ms(expires - now), 0, UINT32_MAX));
+  r.remaining_ms = wire_remaining(expires, now);
   return r;
 }
 

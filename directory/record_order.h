@@ -39,6 +39,9 @@ inline Version lift_version(const Version& revocation) {
 // Of two held records of one session the one that all replicas end with. Not reflexive: equal records do not supersede.
 bool supersedes(const Record& incoming, const Record& existing);
 // As it goes over the wire: with its remaining time.
+inline uint32_t wire_remaining(Instant expires, Instant now) {
+  return static_cast<uint32_t>(std::clamp<int64_t>(to_ms(expires - now), 0, UINT32_MAX));
+}
 Record wire_record(const Record& record, Instant expires, Instant now);
 
 }  // namespace statecast

@@ -7,7 +7,6 @@ namespace statecast {
 
 namespace {
 constexpr size_t kExpiredAtOnce = 512;
-constexpr Tick kTickMax = (Tick{1} << 48) - 1;  // nine years
 constexpr uint64_t kCounterMask = (uint64_t{1} << 40) - 1;
 
 uint64_t mix(uint64_t x) {
@@ -26,31 +25,12 @@ Store::Store(uint64_t salt, Instant start, size_t most)
       wheel_(most),
       digests_(size_t{1} << 16) {}
 
-Tick Store::tick(Instant t) const {
-  const int64_t ns = (t - start_).count();
-  return ns <= 0 ? 0 : std::min(static_cast<Tick>(ns) >> kTickShift, kTickMax);
-}
-Tick Store::tick_up(Instant t) const {
-  const Tick down = tick(t);
-  return instant(down) < t && down < kTickMax ? down + 1 : down;
-}
-
 // Members choose handles and incarnations: without the salt one could make a long run.
 uint32_t Store::hash(const HandleKey& k) const {
   return static_cast<uint32_t>(mix(mix((uint64_t(k.owner.value) << 32 | k.handle) ^ salt_) + k.incarnation) >> 32);
 }
 
 // ---- look-ups ----
-
-StoredRecord Store::find(const SessionKey& key, Instant now) {
-  const uint32_t place = place_of(key);
-  return place == PlaceIndex::kNoPlace ? StoredRecord() : at(place, now);
-}
-
-StoredRecord Store::at(size_t place, Instant now) {
-  Line& line = lines_[place];
-  return line.state != 0 && line.expires > tick(now) ? StoredRecord(this, &line) : StoredRecord();
-}
 
 uint32_t Store::place_of(const HandleKey& handle) const {
   return by_handle_.find(hash(handle), [&](uint32_t place) { return handle_of(lines_[place]) == handle; });
@@ -140,8 +120,13 @@ void Store::set_expires(StoredRecord stored, Instant expires) {
 
 void Store::expire(Instant now) {
   const Tick at = tick(now);
-  wheel_.expire(at, kExpiredAtOnce, [&](uint32_t place, uint32_t next) -> Tick {
-    if (next != 0) __builtin_prefetch(&lines_[next - 1]);
+  auto ahead = [&](std::span<const uint32_t> places) {
+    for (uint32_t place : places) statecast::prefetch(&lines_[place]);
+    for (uint32_t place : places) {
+      if (lines_[place].expires <= at) prefetch_put(lines_[place].key, own_handle(lines_[place]));
+    }
+  };
+  wheel_.expire(at, kExpiredAtOnce, ahead, [&](uint32_t place) -> Tick {
     if (lines_[place].expires > at) return lines_[place].expires;
     erase(place);
     return 0;
@@ -213,10 +198,6 @@ void Store::forget_handle(Line& line) {
 
 // ---- a record ----
 
-Instant StoredRecord::expires() const {
-  return store_->instant(line_->expires);
-}
-
 Record StoredRecord::record() const {
   return {.key = key(),
           .group = group(),
@@ -229,10 +210,6 @@ Record StoredRecord::record() const {
           .remaining_ms = 0,
           .bucket_bytes = bucket_bytes(),
           .bucket_counter = bucket_counter()};
-}
-
-StoredRecord::More* StoredRecord::known_more() const {
-  return line_->has_more ? &store_->mores_[line_->more] : nullptr;
 }
 
 StoredRecord::More& StoredRecord::more() {
@@ -274,11 +251,6 @@ uint64_t StoredRecord::bucket_counter() const {
   return more ? more->bucket_counter : line_->more;
 }
 
-ByteShare* StoredRecord::share() const {
-  More* more = known_more();
-  return more && more->bucket_bytes != kUnlimitedBytes ? &more->share : nullptr;
-}
-
 void StoredRecord::set_bucket(uint64_t bytes, uint64_t counter, uint64_t left) {
   if (bytes == kUnlimitedBytes && !line_->has_more) {
     line_->more = counter & kCounterMask;
@@ -292,18 +264,6 @@ void StoredRecord::set_bucket(uint64_t bytes, uint64_t counter, uint64_t left) {
 }
 
 // ---- its holders: one in the line, more of them apart ----
-
-// False where the line has no room for the version that it was granted.
-bool StoredRecord::inline_holder(const Holder& h) {
-  const Version v = version();
-  if (h.version.term != v.term || h.version.incarnation != v.incarnation || h.version.counter > v.counter) return false;
-  const uint64_t behind = v.counter - h.version.counter;
-  if (behind > UINT16_MAX) return false;
-  line_->holder = h.proxy.value;
-  line_->holder_until = store_->tick_up(h.until);
-  line_->holder_behind = behind;
-  return true;
-}
 
 Holder StoredRecord::line_holder() const {
   Version granted = version();
@@ -341,16 +301,8 @@ Instant StoredRecord::held_until() const {
   return last;
 }
 
-void StoredRecord::hold(const Holder& holder, Instant now) {
-  Holder h = holder;
-  h.until = store_->instant(store_->tick_up(h.until));
+void StoredRecord::hold_among_others(Holder h, Instant now) {
   More* more = known_more();
-  if (!more || more->holders.empty()) {  // the usual ones: nobody, the same proxy, or one whose time is over
-    const Instant until = store_->instant(line_->holder_until);
-    const bool same = line_->holder == h.proxy.value;
-    if (same) h.until = std::max(h.until, until);
-    if ((line_->holder == 0 || same || until <= now) && inline_holder(h)) return;
-  }
   std::vector<Holder> all = holders();
   line_->holder = 0;
   std::erase_if(all, [&](const Holder& o) {

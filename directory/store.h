@@ -17,10 +17,12 @@
 // Threads: one. Ownership: owns its records; a StoredRecord holds until the record expires or is erased.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <vector>
 
+#include "base/prefetch.h"
 #include "base/reserved_array.h"
 #include "base/units.h"
 #include "directory/expiry_wheel.h"
@@ -111,6 +113,7 @@ class StoredRecord {
   void less();
   Holder line_holder() const;
   bool inline_holder(const Holder& holder);
+  void hold_among_others(Holder h, Instant now);
 
   Store* store_ = nullptr;
   Line* line_ = nullptr;
@@ -130,7 +133,11 @@ class Store {
   // Room for `most` records, those included that have expired and not been taken away yet.
   Store(uint64_t salt, Instant start, size_t most);
 
-  StoredRecord find(const SessionKey& key, Instant now);
+  StoredRecord find(const SessionKey& key, Instant now, uint32_t most_likely = PlaceIndex::kNoPlace) {
+    if (most_likely != PlaceIndex::kNoPlace && lines_[most_likely].key == key) return at(most_likely, now);
+    const uint32_t place = place_of(key);
+    return place == PlaceIndex::kNoPlace ? StoredRecord() : at(place, now);
+  }
   // The record under its key, in place of what was there. Share and holders stay: the caller judges them.
   StoredRecord put(const Record& record, Instant expires);
   void set_expires(StoredRecord stored, Instant expires);
@@ -143,13 +150,16 @@ class Store {
 
   // Ahead of a find: first the index for all that will be looked for, then the records.
   void prefetch(const SessionKey& key) const { by_key_.prefetch(hash(key)); }
-  void prefetch_record(const SessionKey& key) const { prefetch_line(by_key_, hash(key)); }
-  void prefetch_handle(NodeId owner, uint32_t incarnation, uint32_t handle) const {
-    by_handle_.prefetch(hash({owner, incarnation, handle}));
+  // Its place, most likely: for find.
+  uint32_t prefetch_record(const SessionKey& key) const { return prefetch_line(by_key_, hash(key)); }
+  // Ahead of a put, or an end: what it writes besides the record itself.
+  void prefetch_put(const SessionKey& key, const HandleKey& handle) const {
+    by_key_.prefetch_insert(hash(key));
+    by_handle_.prefetch_insert(hash(handle));
+    statecast::prefetch(&digests_[key.slot().value]);
   }
-  void prefetch_handle_record(NodeId owner, uint32_t incarnation, uint32_t handle) const {
-    prefetch_line(by_handle_, hash({owner, incarnation, handle}));
-  }
+  void prefetch_handle(const HandleKey& handle) const { by_handle_.prefetch(hash(handle)); }
+  void prefetch_handle_record(const HandleKey& handle) const { prefetch_line(by_handle_, hash(handle)); }
 
   size_t size() const { return by_key_.size(); }
   size_t tombstones() const { return tombstones_; }
@@ -158,22 +168,30 @@ class Store {
   uint64_t digest(Slot slot) const { return digests_[slot.value]; }
   // A walk: places 0..places()-1, none where it is free or over.
   size_t places() const { return places_; }
-  StoredRecord at(size_t place, Instant now);
+  StoredRecord at(size_t place, Instant now) {
+    Line& line = lines_[place];
+    return line.state != 0 && line.expires > tick(now) ? StoredRecord(this, &line) : StoredRecord();
+  }
 
  private:
   friend class StoredRecord;
   using Line = StoredRecord::Line;
   using More = StoredRecord::More;
-  Tick tick(Instant t) const;     // rounded down
-  Tick tick_up(Instant t) const;  // rounded up
+  Tick tick(Instant t) const {  // rounded down
+    const int64_t ns = (t - start_).count();
+    return ns <= 0 ? 0 : std::min(static_cast<Tick>(ns) >> kTickShift, kTickMax);
+  }
+  Tick tick_up(Instant t) const {
+    const Tick down = tick(t);
+    return instant(down) < t && down < kTickMax ? down + 1 : down;
+  }
   Instant instant(Tick t) const { return start_ + Duration(static_cast<int64_t>(t << kTickShift)); }
   uint32_t hash(const SessionKey& key) const { return static_cast<uint32_t>((key.low ^ salt_) * kOdd >> 32); }
   uint32_t hash(const HandleKey& k) const;
-  void prefetch_line(const PlaceIndex& index, uint32_t hash) const {
-    index.find(hash, [&](uint32_t place) {
-      __builtin_prefetch(&lines_[place]);
-      return true;
-    });
+  uint32_t prefetch_line(const PlaceIndex& index, uint32_t hash) const {
+    const uint32_t place = index.find(hash, [](uint32_t) { return true; });
+    if (place != PlaceIndex::kNoPlace) statecast::prefetch(&lines_[place]);
+    return place;
   }
   uint32_t place_of(const SessionKey& key) const {
     return by_key_.find(hash(key), [&](uint32_t place) { return lines_[place].key == key; });
@@ -189,6 +207,7 @@ class Store {
   void toggle_digest(const Line& line);
 
   static constexpr int kTickShift = 10;
+  static constexpr Tick kTickMax = (Tick{1} << 48) - 1;  // nine years
   static constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
   uint64_t salt_;
   Instant start_;
@@ -201,5 +220,46 @@ class Store {
   std::vector<uint32_t> free_mores_;
   size_t tombstones_ = 0;
 };
+
+// ---- what every query asks ----
+
+inline Instant StoredRecord::expires() const {
+  return store_->instant(line_->expires);
+}
+
+inline StoredRecord::More* StoredRecord::known_more() const {
+  return line_->has_more ? &store_->mores_[line_->more] : nullptr;
+}
+
+inline ByteShare* StoredRecord::share() const {
+  More* more = known_more();
+  return more && more->bucket_bytes != kUnlimitedBytes ? &more->share : nullptr;
+}
+
+// False where the line has no room for the version that it was granted.
+inline bool StoredRecord::inline_holder(const Holder& h) {
+  const Version v = version();
+  if (h.version.term != v.term || h.version.incarnation != v.incarnation || h.version.counter > v.counter) return false;
+  const uint64_t behind = v.counter - h.version.counter;
+  if (behind > UINT16_MAX) return false;
+  line_->holder = h.proxy.value;
+  line_->holder_until = store_->tick_up(h.until);
+  line_->holder_behind = behind;
+  return true;
+}
+
+// The usual ones have nobody yet, the same proxy, or one whose time is over.
+inline void StoredRecord::hold(const Holder& holder, Instant now) {
+  Holder h = holder;
+  h.until = store_->instant(store_->tick_up(h.until));
+  const More* more = known_more();
+  if (!more || more->holders.empty()) {
+    const Instant until = store_->instant(line_->holder_until);
+    const bool same = line_->holder == h.proxy.value;
+    if (same) h.until = std::max(h.until, until);
+    if ((line_->holder == 0 || same || until <= now) && inline_holder(h)) return;
+  }
+  hold_among_others(h, now);
+}
 
 }  // namespace statecast

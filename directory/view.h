@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/prefetch.h"
 #include "base/units.h"
 
 namespace statecast {
@@ -62,6 +63,9 @@ class View {
       if (r == p) return true;
     }
     return false;
+  }
+  void prefetch(Slot slot) const {
+    if (placement_) statecast::prefetch(&(*placement_)[size_t(slot.value) * replica_count_]);
   }
   bool contains(ProxyId p) const;
   // The same nodes have the slot in both, and count their copies alike: what W of them have in one view they have in
