@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Measures the packet path against its goals, over a matrix of loads, and writes <build>/bench/report.json.
+"""Measures the packet path and the directory node against their goals, over a matrix of loads, and writes <build>/bench/report.json.
 
   bench/run.py build                 all of it, at most 10 minutes on 2 cores
   bench/run.py build --quick         a taste of it, half a minute; for figures of a sort, and as a test of all this
@@ -21,7 +21,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from report import docs, goals, measure, plan  # noqa: E402
+from report import directory, docs, goals, measure, plan  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIMIT_S = 585
@@ -146,18 +146,22 @@ def main():
     lines = None if args.quick else run_lines(args.build, clock)
     if lines is not None:
         report.append({"name": "lines_per_packet", "value": lines, "unit": "lines", "parameters": {"sessions": 1_000_000}, "runs": [lines]})
+    node, why_not = directory.run(os.path.join(args.build, "bench", "directory_bench"), args.quick, 1 if args.quick else 3)
+    clock.say(f"directory: {why_not or f'{len(node)} values'}")
+    report += node
     results = run_points(args.build, args.quick, 0.2 if args.quick else 0.4, 1 if args.quick else 5, clock)
     prefetched = next((r["value"] for r in report if r["name"] == "component.memory/prefetched/1024"), None)
-    rows = goals.rows(results, {"lines": lines, "prefetched": prefetched})
+    rows = goals.rows(results, {"lines": lines, "prefetched": prefetched}) + directory.goals(node, why_not)
     report = [machine(load, any(results.pages.values()))] + rows + list(results.rows()) + report
     with open(path, "w", encoding="utf-8") as f:
         json.dump(report, f, indent=1, ensure_ascii=False)
         f.write("\n")
-    for name in ("sessions", "change", "traffic", "cores", "delay", "components", "memory"):
+    for name in ("sessions", "change", "traffic", "cores", "delay", "directory", "components", "memory"):
         print(f"{docs.SECTIONS[name](report, results)}\n")
     print_goals(rows)
     clock.say(f"report: {path}")
-    return 1 if any(reason.startswith("FAILED") for reason in results.missing.values()) else 0
+    reasons = list(results.missing.values()) + [why_not or ""]
+    return 1 if any(reason.startswith("FAILED") for reason in reasons) else 0
 
 
 if __name__ == "__main__":

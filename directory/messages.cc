@@ -383,15 +383,6 @@ bool emplace(MessageBody& body, size_t index, std::index_sequence<I...>) {
   return ((index == I && (body.emplace<I>(), true)) || ...);
 }
 
-#define SC_MESSAGES(X)                                                                                                \
-  X(Query)                                                                                                            \
-  X(QueryAnswer)                                                                                                      \
-  X(Insert)                                                                                                           \
-  X(InsertAnswer)                                                                                                     \
-  X(Remove) X(Revoke) X(Unrevoke) X(RequestAnswer) X(Refresh) X(RefreshAnswer) X(Place) X(PlaceAck) X(Held)           \
-      X(Withdraw) X(Change) X(ChangeAck) X(HoldersSilent) X(Heartbeat) X(Permit) X(SyncRequest) X(SyncChunk) X(Purge) \
-          X(Entry) X(Notice) X(Ack) X(SlotDigests) X(SummaryRequest) X(SummaryBlocks) X(SummaryDelta)
-
 template <class Body>
 uint8_t type_of(const Body& body) {
   if constexpr (std::same_as<Body, MessageBody>)
@@ -447,10 +438,36 @@ size_t encode_as(const MessageHeader& header, const Body& body, MutableBytes out
   Writer(out.subspan(2)).u16(put.size());
   return put.size();
 }
-#define SC_ENCODE(Body) template size_t encode_as(const MessageHeader&, const Body&, MutableBytes);
-SC_MESSAGES(SC_ENCODE)
-SC_ENCODE(MessageBody)
-#undef SC_ENCODE
+template size_t encode_as(const MessageHeader&, const Query&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const QueryAnswer&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Insert&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const InsertAnswer&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Remove&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Revoke&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Unrevoke&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const RequestAnswer&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Refresh&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const RefreshAnswer&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Place&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const PlaceAck&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Held&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Withdraw&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Change&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const ChangeAck&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const HoldersSilent&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Heartbeat&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Permit&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const SyncRequest&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const SyncChunk&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Purge&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Entry&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Notice&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Ack&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const SlotDigests&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const SummaryRequest&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const SummaryBlocks&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const SummaryDelta&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const MessageBody&, MutableBytes);
 
 std::vector<uint8_t> encode(const MessageHeader& header, const MessageBody& body) {
   std::array<uint8_t, kEncodedRoom> buffer;

@@ -151,6 +151,7 @@ void Node::State::look_ahead(Incoming& in) {
     in.key = key;
     in.keyed = true;
     store.prefetch(key);
+    options.view.prefetch(key.slot());
   };
   const MessageBody& body = in.message.body;
   if (auto* query = std::get_if<Query>(&body)) {
@@ -160,10 +161,8 @@ void Node::State::look_ahead(Incoming& in) {
     if (!in.group) return;
     known(session_key(insert->id, in.group->secret));
     store.prefetch_put(in.key, {origin, insert->version.incarnation, insert->handle});
-    options.view.prefetch(in.key.slot());
   } else if (auto* place = std::get_if<Place>(&body)) {
     known(place->record.key);
-    options.view.prefetch(in.key.slot());
   } else if (auto* ack = std::get_if<PlaceAck>(&body)) {
     known(ack->key);
   } else if (auto* held = std::get_if<Held>(&body)) {

@@ -3,7 +3,7 @@
 import os
 import re
 
-from . import goals, plan, plots
+from . import directory, goals, plan, plots
 from .measure import Results
 
 STEPS = ("parse", "group", "open", "classify", "identify", "resolve", "encapsulate", "deliver", "finish")
@@ -23,7 +23,7 @@ def goal_table(report, _):
     for g in (r for r in report if "goal" in r):
         digits = 2 if abs(g["limit"]) < 10 else 1
         reached = {None: "not measured", True: "reached", False: "**not reached**"}[g["reached"]]
-        sign = "at least" if g["unit"] == "times" else "at most"
+        sign = "at least" if g["unit"] in ("times", directory.RATE) else "at most"
         rows.append([g["goal"], f"{sign} {g['limit']} {g['unit']}", cell(g["value"], digits), reached, g["bound_by"]])
     return table(["goal", "limit", "measured", "", "what bounds it"], rows)
 
@@ -141,7 +141,7 @@ def machine_list(report, _):
 
 
 SECTIONS = {"goals": goal_table, "sessions": sessions_table, "change": change_table, "traffic": traffic_table,
-            "cores": cores_table, "delay": delay_table, "components": components_table, "memory": memory_table,
+            "cores": cores_table, "delay": delay_table, "directory": lambda report, _: directory.table(report), "components": components_table, "memory": memory_table,
             "machine": machine_list}
 
 

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "bench"))
 import instructions  # noqa: E402
-from report import docs, goals, plan, plots  # noqa: E402
+from report import directory, docs, goals, plan, plots  # noqa: E402
 from report.measure import Results  # noqa: E402
 
 
@@ -83,6 +83,29 @@ class Goals(unittest.TestCase):
         g = goal(results, "100,000 members")
         self.assertEqual((16, False), (g["value"], g["reached"]))
         self.assertIn("resolve +16.0", g["bound_by"])
+
+
+def node(mappings=directory.MAPPINGS, **values):
+    return [{"name": f"directory.{n}", "value": v, "unit": "ns", "parameters": {"mappings": mappings}, "runs": [v, v + 1]}
+            for n, v in values.items()]
+
+
+class Directory(unittest.TestCase):
+    def reached(self, rows):
+        return [g["reached"] for g in directory.goals(rows)]
+
+    def test_rates_are_at_least_and_memory_is_at_most(self):
+        self.assertEqual([True, True, True],
+                         self.reached(node(ns_per_query_cold=98, ns_per_insert=990, bytes_per_mapping=95)))
+        self.assertEqual([False, False, False],
+                         self.reached(node(ns_per_query_cold=101, ns_per_insert=1010, bytes_per_mapping=97)))
+
+    def test_a_quick_run_says_nothing_of_goals(self):
+        self.assertEqual([None] * 3, self.reached(node(1000, ns_per_query_cold=1, ns_per_insert=1, bytes_per_mapping=1)))
+        self.assertEqual(["took long"] * 3, [g["bound_by"] for g in directory.goals([], "took long")])
+
+    def test_table_has_what_was_measured(self):
+        self.assertIn("| query, drawn among all | 10,000,000 | 98 ns |", directory.table(node(ns_per_query_cold=98)))
 
 
 class Docs(unittest.TestCase):
