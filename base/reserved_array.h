@@ -29,8 +29,8 @@ class ReservedArray {
   explicit ReservedArray(size_t most) : most_(most), mapped_(most * sizeof(T) + kHugePage) {
     base_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     SC_ASSERT(base_ != MAP_FAILED);
-    const auto at = reinterpret_cast<uintptr_t>(base_);
-    data_ = reinterpret_cast<T*>((at + kHugePage - 1) / kHugePage * kHugePage);
+    const size_t behind = reinterpret_cast<uintptr_t>(base_) % kHugePage;
+    data_ = reinterpret_cast<T*>(static_cast<uint8_t*>(base_) + (behind == 0 ? 0 : kHugePage - behind));
   }
   ~ReservedArray() { munmap(base_, mapped_); }
   ReservedArray(const ReservedArray&) = delete;

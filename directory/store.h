@@ -9,7 +9,7 @@
 // Choice: one line of 64 bytes per record, which has all that a query or an insert asks for; a byte bucket, several
 // holders or a handle of another mapping stand apart (`More`), for the few that have them. Lines lie in one array and
 // never move; two indexes (PlaceIndex) lead to them, by key and by the owner's handle; a wheel (ExpiryWheel) ends them.
-// Cost: 92 bytes per mapping, everything counted; a look-up misses twice, and prefetch() spares those that can be known
+// Cost: 93 bytes per mapping, everything counted; a look-up misses twice, and prefetch() spares those that can be known
 // ahead. Times are kept to 1,024 ns: ends are rounded down, what was granted up.
 //
 // A record keeps its place (an index) all its life, so that a walk over all of them by cursor misses nothing that was
