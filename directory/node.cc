@@ -495,7 +495,7 @@ void Node::State::on_remove(const MessageHeader& h, NodeId from, const Remove& m
   r.state = RecordState::removed;
   r.target = Target::drop;
   if (r.version.incarnation == 0) r.version.incarnation = 1;
-  if (r.version.term == 0) r.version.term = 1;
+  if (r.version.term == 0 && !s) r.version.term = 1;  // of a degraded one: it stands above no other owner's
   begin_request({.kind = Request::Kind::remove,
                  .reply_to = reply_to(h, from),
                  .origin = h.origin,
@@ -523,6 +523,13 @@ std::optional<Node::State::Named> Node::State::session_named(const MessageHeader
   return Named{group, key};
 }
 
+// The same for every coordinator that a request comes to, so that one unrevoke lifts what all of them made of it.
+uint64_t Node::State::name_of(const MessageHeader& h, NodeId from) const {
+  uint64_t name = uint64_t(reply_to(h, from).value) << 32 | h.request;
+  for (uint64_t odd : {0xbf58476d1ce4e5b9u, 0x94d049bb133111ebu}) name = (name ^ (name >> 30)) * odd;
+  return name ^ (name >> 31);
+}
+
 void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m, Instant now) {
   auto named = session_named(h, from, m, now);
   if (!named) return;
@@ -535,7 +542,12 @@ void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m
   Record r{.key = key, .group = group->id, .owner = h.origin, .version = {.term = pending_term(key)}};
   if (s) r = s.record();
   bool revoked_already = s && s.state() == RecordState::revoked;
-  r.version = revocation_version(r.version.term + kRevocationTerms, rng());
+  const Version ours = revocation_version(r.version.term + kRevocationTerms, name_of(h, from));
+  // A late copy of a request whose revocation has been lifted since.
+  if (s && is_lift(r) && r.version.counter == ours.counter)
+    return answer_request(h, from, RequestAnswer::Status::not_found);
+  // Another coordinator of this same request has been here before.
+  if (!revoked_already || r.version.counter != ours.counter) r.version = ours;
   r.state = RecordState::revoked;
   r.target = Target::drop;
   if (revoked_already) expires = std::max(expires, s.expires());

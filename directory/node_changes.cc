@@ -70,11 +70,11 @@ void Node::State::on_superseded(const Record& by, Instant now) {
       r.newest = std::max(r.newest, by.version);
       continue;
     }
-    if (is_lift(by) && (by.version == lift_version(r.record.version) || by.version == lift_version(r.newest))) {
+    if (is_lift(by) && (by.version.counter == r.record.version.counter || by.version.counter == r.newest.counter)) {
       finish(r, now);
       continue;
     }
-    r.record.version = revocation_version(by.version.term + kRevocationTerms, rng());
+    r.record.version.term = revocation_version(by.version.term + kRevocationTerms, 0).term;
     if (!supersedes(r.record, by)) {  // the terms are used up
       answer_request(r, RequestAnswer::Status::denied);
       finish(r, now);

@@ -264,6 +264,7 @@ struct Node::State {
   };
   template <class Body>
   std::optional<Named> session_named(const MessageHeader& h, NodeId from, const Body& m, Instant now);
+  uint64_t name_of(const MessageHeader& h, NodeId from) const;
   void on_revoke(const MessageHeader& h, NodeId from, const Revoke& m, Instant now);
   void on_unrevoke(const MessageHeader& h, NodeId from, const Unrevoke& m, Instant now);
   bool acts_for(const MessageHeader& h, NodeId from) const;

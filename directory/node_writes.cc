@@ -176,6 +176,12 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
   // the replica is only late.
   const Record& theirs = *m.record;
   bool late = theirs.state != RecordState::revoked && w.passed_term && theirs.version.term <= *w.passed_term;
+  // Or it has missed what is held here of this owner's since.
+  StoredRecord mine = store.find(m.key, now);
+  if (mine && mine.owner() == w.record.owner && supersedes(mine.record(), theirs)) {
+    late = true;
+    send(from, 0, Held{m.key, mine.version(), mine.owner(), mine.wire(now)});
+  }
   if (late) {
     w.answers.set(from, PlaceAck::Status::refused);
     return check_write(w, now);
@@ -526,8 +532,10 @@ bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, Prox
   std::optional<Record> before;
   if (ex) before = ex.record();
   // A bucket is named by its owner's incarnation and counter.
-  bool bucket_kept = before && before->owner == in.owner && before->version.incarnation == in.version.incarnation &&
-                     before->bucket_counter >= in.bucket_counter;
+  bool owners = before && before->owner == in.owner && before->version.incarnation == in.version.incarnation;
+  bool bucket_kept = owners && before->bucket_counter >= in.bucket_counter;
+  // A renewal of what is not here any more: this replica may have granted its share before the record ended here.
+  if (!owners && in.state != RecordState::half_open && in.bucket_counter != in.version.counter) fresh = false;
   if (!before) add_to_summary(in.key);
   Record r = in;
   if (bucket_kept) {

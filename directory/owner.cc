@@ -113,7 +113,10 @@ void Owner::set_bucket(const SessionId& id, uint64_t bytes, Instant now) {
   s->version.counter = s->bucket_counter = ++counter_ & kCounterMask;
   s->bucket_bytes = bytes;
   uint32_t handle = handles_.at(id);
-  if (!s->acknowledged || s->request != 0) return start_insert(handle, *s, {}, now);
+  if (!s->acknowledged || s->request != 0) {
+    s->bucket_counter = (counter_ + 1) & kCounterMask;  // the insert's own: this is its bucket
+    return start_insert(handle, *s, {}, now);
+  }
   for (ProxyId p : s->replicas) refresh(p, s->view, {{handle, s->bucket_counter, bytes}}, now);
 }
 
@@ -202,6 +205,7 @@ void Owner::insert_again(Pending& p, Instant now) {
   Session& s = sessions_.at(p.handle);
   const auto& i = std::get<Insert>(p.body);
   const std::vector<uint8_t> packet = std::move(p.packet);
+  if (!s.acknowledged) s.bucket_counter = (counter_ + 1) & kCounterMask;  // nothing was given of the bucket so far
   const unsigned busy = p.busy;
   const bool told = p.told_refused;
   start_insert(p.handle, s,
@@ -561,12 +565,12 @@ void Owner::on_notice(const Notice& n, Instant now) {
   auto at = sessions_.find(n.handle);
   if (at == sessions_.end()) return;
   SessionId id = at->second.id;
+  if (n.version < at->second.acknowledged_version) return;  // older than what the directory has told us since
   if (n.state == RecordState::revoked) {
     forget(n.handle);
     mark_revoked(id, n.handle, ends);
     return emit({.kind = OwnerEvent::Kind::revoked, .id = id, .remaining_ms = n.remaining_ms});
   }
-  if (n.version < at->second.acknowledged_version) return;  // older than what the directory has told us since
   forget(n.handle);
   emit({.kind = OwnerEvent::Kind::superseded, .id = id, .remaining_ms = n.remaining_ms});
 }

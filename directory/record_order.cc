@@ -12,8 +12,10 @@ namespace statecast {
 bool supersedes(const Record& in, const Record& ex) {
   auto rank = [](const Record& r) {
     bool revoked = r.state == RecordState::revoked;
-    return std::tuple(broken(Broken::ignore_term) ? 0 : r.version.term, revoked, ~r.owner.value, r.version.incarnation,
-                      r.version.counter, is_tombstone(r.state));
+    if (broken(Broken::ignore_term))
+      return std::tuple(uint16_t{0}, revoked, 0u, r.version.incarnation, r.version.counter, is_tombstone(r.state));
+    return std::tuple(r.version.term, revoked, ~r.owner.value, r.version.incarnation, r.version.counter,
+                      is_tombstone(r.state));
   };
   return rank(in) > rank(ex);
 }

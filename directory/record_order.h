@@ -28,8 +28,8 @@ inline constexpr int kOwnerTermMax = kTermMax - kRevocationTerms;
 inline bool owner_may_say(const Version& v) {
   return v.term <= kOwnerTermMax && v.incarnation < kId24Max;
 }
-// Its version is above all that an owner can say in its term; the random counter tells it from another revocation in
-// the same term, and an unrevoke names by it which one it lifts.
+// Its version is above all that an owner can say in its term; the counter, drawn from its request, tells it from
+// another revocation in the same term, and an unrevoke names by it which one it lifts.
 inline Version revocation_version(int term, uint64_t random) {
   return {static_cast<uint16_t>(std::min(term, kTermMax)), kId24Max, random >> 24};
 }

@@ -344,6 +344,72 @@ TEST(Node, ACopyThatAnotherCoordinatorCountedIsNotWithdrawn) {
   EXPECT_EQ(c.held_copies(c.key(id)), 2u) << "one of two has died, the other one has brought it to node 3";
 }
 
+// Node 1 has the tombstone, and has missed the session that its owner began after it.
+TEST(Node, AnOldTombstoneAtOneReplicaDoesNotEndWhatItsOwnerBeganSince) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.id = id, .via = 2});
+  c.run(20ms);
+  c.remove(1, id, 2);
+  c.run(100ms);
+  c.filter = [](NodeId, NodeId to, const Message& m) {
+    return to != NodeId::proxy(ProxyId{1}) ||
+           !(std::holds_alternative<Place>(m.body) || std::holds_alternative<Held>(m.body) ||
+             std::holds_alternative<Change>(m.body));
+  };
+  InsertSpec s{.id = id, .via = 2, .state = RecordState::established, .born_new = true, .lifetime = 60s};
+  uint32_t first = c.insert(s);
+  c.run(20ms);
+  ASSERT_EQ(c.insert_answer(first)->status, In::ok);
+  c.filter = [](NodeId, NodeId, const Message& m) { return !std::holds_alternative<Change>(m.body); };
+  s.born_new = false;
+  uint32_t renewal = c.insert(s);
+  c.run(300ms);
+  EXPECT_EQ(c.insert_answer(renewal)->status, In::ok);
+  c.run(100ms);
+  EXPECT_EQ(c.held_copies(c.key(id)), 3u);
+}
+
+// Node 1 was cut off and took an insert that its owner has given up since. Its removal is no matter of who owns it now.
+TEST(Node, RemovingADegradedInsertDoesNotEndAnothersSession) {
+  Cluster c({.partition_available = true});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.isolate(1);
+  c.run(1500ms);
+  uint32_t theirs = c.insert({.member = 2, .id = id, .via = 2, .lifetime = 60s});
+  uint32_t ours = c.insert({.member = 1, .id = id, .via = 1, .lifetime = 60s});
+  c.run(500ms);
+  ASSERT_EQ(c.insert_answer(theirs)->status, In::ok);
+  ASSERT_EQ(c.insert_answer(ours)->status, In::degraded);
+  c.heal();
+  c.remove(1, id, 1);
+  c.run(1s);
+  EXPECT_EQ(c.node(2).find(c.key(id), c.now)->owner, NodeId::member(MemberId{2}));
+  EXPECT_EQ(c.node(3).find(c.key(id), c.now)->owner, NodeId::member(MemberId{2}));
+}
+
+// The owner asks again elsewhere; there nobody else can be reached, and the first one is lifted meanwhile.
+TEST(Node, OneUnrevokeLiftsWhatTwoCoordinatorsMadeOfOneRevoke) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.id = id, .via = 2, .lifetime = 60s});
+  c.run(20ms);
+  c.isolate(3);
+  const NodeId owner = NodeId::member(MemberId{1});
+  uint32_t r = c.revoke(owner, id, 2);
+  c.revoke(owner, id, 3, 600s, r);
+  c.run(1s);
+  ASSERT_EQ(c.node(3).find(c.key(id), c.now)->state, RecordState::revoked);
+  c.unrevoke(owner, id, 1);
+  c.run(1s);
+  c.heal();
+  c.run(5s);
+  for (uint32_t p = 1; p <= 3; ++p) EXPECT_EQ(c.node(p).find(c.key(id), c.now)->state, RecordState::removed) << p;
+}
+
 // One coordinator gives up waiting for W, holds the insert degraded, and tells the other one of it.
 TEST(Node, WhatOneCoordinatorHoldsDegradedTheOtherDoesNotPromise) {
   Cluster c({.writes = 3});
@@ -991,6 +1057,49 @@ TEST(Node, HalfOpenMappingEndsAfterTenSeconds) {
 
 // --- bytes ---
 
+// Node 1 granted its share, missed that the session was established, and forgot the half-open record. A renewal brings
+// it the same bucket again.
+TEST(Node, AShareIsNotGrantedAgainAfterItsRecordWasForgotten) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  const uint64_t bucket = 300'000;
+  uint64_t granted = 0;
+  c.events.granted = [&](uint32_t, const SessionKey&, uint64_t bytes, Instant) { granted += bytes; };
+  auto spend = [&] {
+    for (int i = 0; i < 10; ++i) {
+      c.query(2, id, 1);
+      c.run(5ms);
+    }
+  };
+  c.insert({.id = id, .via = 2, .bucket = bucket, .bucket_counter = 5, .counter = 5});
+  c.run(20ms);
+  spend();
+  ASSERT_EQ(granted, bucket / 3);
+  c.filter = [](NodeId, NodeId to, const Message& m) {
+    return to != NodeId::proxy(ProxyId{1}) ||
+           !(std::holds_alternative<Place>(m.body) || std::holds_alternative<Held>(m.body));
+  };
+  InsertSpec renewal{.id = id,
+                     .via = 2,
+                     .state = RecordState::established,
+                     .lifetime = 60s,
+                     .bucket = bucket,
+                     .bucket_counter = 5,
+                     .counter = 6};
+  c.insert(renewal);
+  c.run(4s);
+  c.filter = [](NodeId, NodeId, const Message& m) { return !std::holds_alternative<SlotDigests>(m.body); };
+  c.run(7s);
+  ASSERT_FALSE(c.node(1).find(c.key(id), c.now));
+  renewal.counter = 8;
+  c.insert(renewal);
+  c.run(20ms);
+  ASSERT_TRUE(c.node(1).is_held(c.key(id)));
+  spend();
+  EXPECT_EQ(granted, bucket / 3);
+}
+
 TEST(Node, NoMoreBytesThanTheBucketWhateverIsDoubledOrCrashes) {
   Cluster c({.seed = 3, .loss = 0.1, .duplicate = 0.5});
   c.run(1s);
@@ -1006,7 +1115,8 @@ TEST(Node, NoMoreBytesThanTheBucketWhateverIsDoubledOrCrashes) {
                   .state = RecordState::established,
                   .lifetime = 120s,
                   .bucket = kBucket,
-                  .bucket_counter = 7});
+                  .bucket_counter = 7,
+                  .counter = 7});
     c.run(300ms);
   }
   for (int i = 0; i < 300; ++i) {

@@ -448,6 +448,26 @@ TEST_F(OwnerTest, AnUnansweredRefreshIsRepeatedAndThenLeftToTheNextPeriod) {
   EXPECT_EQ(all_sent().size(), 2u) << "the unreachable one is left out";
 }
 
+// A replica that was cut off tells of a revocation that has been lifted since.
+TEST_F(OwnerTest, ANoticeOlderThanWhatWasAcknowledgedRevokesNothing) {
+  owner->insert({.id = session(), .established = true}, now);
+  auto s = sent();
+  answer(*s, ok(*s, 66));
+  event();
+  const uint32_t handle = s->as<Insert>().handle;
+  auto notice = [&](uint16_t term) {
+    owner->on_message(NodeId::proxy({1}),
+                      encode({.request = 9, .origin = NodeId::proxy({1})},
+                             Notice{handle, {term, kId24Max, 5}, RecordState::revoked, 60'000}),
+                      now);
+  };
+  notice(65);
+  EXPECT_FALSE(event());
+  EXPECT_TRUE(owner->owns(session()));
+  notice(130);
+  ASSERT_EQ(event()->kind, Kind::revoked);
+}
+
 TEST_F(OwnerTest, ARefreshSaysInWhichViewItsReplicasWereTold) {
   owner->insert({.id = session(), .established = true}, now);
   auto s = sent();

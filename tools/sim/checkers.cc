@@ -68,7 +68,7 @@ void Checkers::on_owner_event(MemberId m, SessionNumber s, const OwnerEvent& e) 
       known->at = same ? known->at : now;
       known->promised = same || !e.degraded;
       known->connection = kernel->connection;
-      if (!owns(*known, s)) break;
+      if (!owns(*known, s) || world_.options().partition_available) break;
       ++looks_["one owner"];
       for (const Ack& other : session(s).acks) {
         if (other.member != m && owns(other, s))
@@ -91,6 +91,9 @@ void Checkers::on_owner_event(MemberId m, SessionNumber s, const OwnerEvent& e) 
       check_no_lease(s);
       break;
     }
+    case Kind::done:
+      if (session(s).lifting && !e.degraded) session(s).lifted = !session(s).by_operator;
+      break;
     case Kind::failed:
       if (session(s).revoked_by == m) session(s).awaits_silent = false;
       break;
@@ -142,6 +145,7 @@ void Checkers::on_cache_event(ProxyId p, SessionNumber s, const CacheEvent& e) {
 
 // One session after the other: somebody has it.
 void Checkers::look_for_lost() {
+  if (world_.options().partition_available) return;
   for (unsigned i = 0; i < kLooksPerWatch && !sessions_.empty(); ++i) {
     const SessionNumber s = next_look_ = (next_look_ + 1) % sessions();
     for (const Ack& a : sessions_[s].acks) {
@@ -233,9 +237,10 @@ void Checkers::on_socket_destroyed(MemberId m, SessionNumber s, OwnerEvent::Kind
   using Kind = OwnerEvent::Kind;
   const Ack* a = ack(s, m);
   ++looks_["no reset"];
-  if (!a || !a->promised || !a->established || session(s).revoked) return;
+  if (!a || !a->promised || !a->established || session(s).revoked || world_.options().partition_available) return;
   const World::Kernel* kernel = world_.find_kernel(m.value, s);
   if (!kernel || kernel->connection != a->connection || may_be_lost(s, a->at)) return;
+  if (session(s).lifting) return;  // a revocation may be left where nobody could reach
   if (why == Kind::conflict || why == Kind::superseded)
     breach(s, "no reset", to_string(NodeId::member(m)) + "'s established session ends by " + to_string(why));
 }
@@ -245,13 +250,16 @@ void Checkers::on_socket_destroyed(MemberId m, SessionNumber s, OwnerEvent::Kind
 void Checkers::on_revoke(MemberId m, SessionNumber s) {
   Session& x = session(s);
   x.revoked = x.awaits_silent = true;
+  x.lifting = x.lifted = false;
   x.revoked_by = m;
+  x.by_operator = x.by_operator || m.value == 0;
   if (m.value == 0) x.awaits_silent = false;  // nobody repeats the operator's call
 }
 
 void Checkers::on_unrevoke(MemberId, SessionNumber s) {
   Session& x = session(s);
-  x.revoked = x.stored = x.silent = x.awaits_silent = false;
+  x.revoked = x.stored = x.silent = x.awaits_silent = x.lifted = false;
+  x.lifting = true;
   x.revoked_by = {};
 }
 

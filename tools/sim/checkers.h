@@ -7,7 +7,9 @@
 //
 // An acknowledged insert may be lost where W replicas of its slot died between two in-sync states: that is judged from
 // outages, which the checkers keep themselves (from a crash until the proxy is in sync again, or out of a view whose
-// nodes all are). A group that prefers availability promises less; what it does not promise is not checked.
+// nodes all are). A group that prefers availability promises less: there a replica that is cut off takes inserts alone,
+// and one that passes another owner's record stands above what the others took. Whose a session is, and that it stays,
+// is checked in `safe` groups only.
 // Threads: one. Ownership: the world outlives them.
 #pragma once
 
@@ -51,6 +53,7 @@ class Checkers : public Observer {
   };
   std::vector<Acknowledged> acknowledged_established() const;
   bool is_stored(SessionNumber s) const { return s < sessions_.size() && sessions_[s].stored; }
+  bool is_lifted(SessionNumber s) const { return s < sessions_.size() && sessions_[s].lifted; }
   bool is_silent(SessionNumber s) const { return s < sessions_.size() && sessions_[s].silent; }
   size_t silent() const;
   SessionNumber sessions() const { return static_cast<SessionNumber>(sessions_.size()); }
@@ -78,6 +81,8 @@ class Checkers : public Observer {
   struct Session {
     std::vector<Ack> acks;
     bool revoked = false, stored = false, silent = false, awaits_silent = false;
+    bool lifting = false, lifted = false;  // unrevoke is called; is done
+    bool by_operator = false;              // at some time: its owner's unrevoke may not be about that
     MemberId revoked_by;
     Instant stored_at{};
     uint64_t given = 0, passed = 0;

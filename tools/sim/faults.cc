@@ -177,7 +177,7 @@ void Faults::partition(bool both_ways) {
                      : inward  ? " hears nothing"
                                : " is not heard") +
                     " (" + std::to_string(others.size()) + " ways)");
-  world_.after(some(50ms, 15s), [this, self, others, p] {
+  world_.after(rng_.chance(0.3) ? some(10s, 25s) : some(50ms, 15s), [this, self, others, p] {
     for (NodeId q : others) world_.network().mend(q, self), world_.network().mend(self, q);
     cut_off_.erase(p);
     world_.tell_fault(to_string(self) + " is back");

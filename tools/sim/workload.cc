@@ -86,8 +86,7 @@ void Workload::open_step(SessionNumber s, Session& x, uint32_t member) {
     x.silent_since = {};
     c.open.reset();
     if (!world_.member_up(member)) return;
-    if (world_.owner(member).is_revoked(world_.id(s)) && rng_.chance(options_.unrevokes * 10))
-      world_.unrevoke(s, member);
+    if (world_.owner(member).is_revoked(world_.id(s)) && rng_.chance(options_.unrevokes)) world_.unrevoke(s, member);
     return;
   }
   if (!there || !world_.owns(member, s)) return;

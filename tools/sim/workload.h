@@ -21,7 +21,8 @@ struct WorkloadOptions {
   bool moves = true;        // of catchments; otherwise a client has one proxy as long as that runs
   bool doubles = true;      // a SYN through two proxies, forged SYNs
   bool any_member = false;  // selection is not consistent by session key
-  double revokes = 0.004, closes = 0.02, buckets = 0.03, unrevokes = 0.01;  // per step
+  double revokes = 0.004, closes = 0.02, buckets = 0.03;  // per step
+  double unrevokes = 0.3;                                 // of the revoked, once their clients have given up
 };
 
 class Workload {
