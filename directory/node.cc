@@ -191,6 +191,11 @@ void Node::State::on_message(const Incoming& in, Instant now) {
     ++count.message_malformed;
     return;
   }
+  if (auto* m = std::get_if<RefreshDigest>(&message->body)) {
+    if (from.is_member() && h.origin == from) return on_refresh_digest(h, *m, now);
+    ++count.message_malformed;
+    return;
+  }
   if (std::holds_alternative<Ack>(message->body)) return on_ack(from, h.request, now);
 
   // From proxies.
@@ -456,6 +461,24 @@ void Node::State::on_refresh(const MessageHeader& h, const Refresh& m, Instant n
       }
       // Inserted anew, it comes to those who have the slot now, and the owner learns who they are.
       if (has_moved(s.key().slot(), h.view)) answer.unknown.push_back(e.handle);
+    }
+  }
+  send(h.origin, h.request, h.origin, answer);
+}
+
+// A part that is the same here is as good as listed. Where the owner was told its replicas in another view, or
+// something may still come, it lists all: what it has to be told of single sessions is in the answers to that.
+void Node::State::on_refresh_digest(const MessageHeader& h, const RefreshDigest& m, Instant now) {
+  RefreshDifference answer;
+  const bool settled = unsynced.empty() && h.view == options.view.id();
+  const RefreshDigests& ours = store.refresh_digests(h.origin, m.incarnation);
+  for (size_t part = 0; part < kRefreshParts; ++part) {
+    if (settled && ours[part] == m.digests[part]) {
+      store.renew_part(h.origin, m.incarnation, part, now + kEstablishedLife);
+      ++count.refresh_same;
+    } else if (m.digests[part] != 0) {
+      answer.parts.push_back(static_cast<uint8_t>(part));
+      ++count.refresh_different;
     }
   }
   send(h.origin, h.request, h.origin, answer);
