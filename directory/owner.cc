@@ -516,33 +516,6 @@ void Owner::on_request_answer(uint32_t request, Pending& p, const RequestAnswer&
   if (!quiet) emit(event);
 }
 
-void Owner::on_refresh_answer(ViewId view, const std::vector<Refresh::Entry>& listed, const RefreshAnswer& a,
-                              Instant now) {
-  // What is known there has the same replicas in the view of the answer.
-  for (const Refresh::Entry& e : listed) {
-    auto at = sessions_.find(e.handle);
-    if (at == sessions_.end() || at->second.view.revision >= view.revision) continue;
-    if (std::count(a.unknown.begin(), a.unknown.end(), e.handle) > 0) continue;
-    leave_refresh(e.handle, at->second);
-    at->second.view = view;
-    join_refresh(e.handle, at->second, now);
-  }
-  if (!a.unknown.empty()) resend_revocations(now);
-  // One insert serves all replicas.
-  for (uint32_t handle : a.unknown) {
-    auto at = sessions_.find(handle);
-    // A session that is closing or half-open ends by itself.
-    if (at == sessions_.end() || at->second.request != 0 || at->second.state != RecordState::established) continue;
-    ++counters_.inserted_anew;
-    start_insert(handle, at->second, {.quiet = true}, now);
-  }
-  // Its conflict brings the tombstone, with the time that is left of it.
-  for (uint32_t handle : a.revoked) {
-    auto at = sessions_.find(handle);
-    if (at != sessions_.end() && at->second.request == 0) start_insert(handle, at->second, {.quiet = true}, now);
-  }
-}
-
 // A replica has lost mappings of ours (a cold start of the fleet): it may have lost tombstones with them.
 void Owner::resend_revocations(Instant now) {
   if (revocations_resent_ && *revocations_resent_ + options_.refresh_period > now) return;
