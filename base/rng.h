@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "base/bytes.h"
+#include "base/mix.h"
 
 namespace statecast {
 
@@ -21,10 +22,7 @@ class Rng {
 
   uint64_t next() {
     state_ += 0x9e3779b97f4a7c15;
-    uint64_t z = state_;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
+    return mix64(state_);
   }
   // 0..n-1, by multiplication: the bias is below n / 2^64. REQUIRES: n > 0.
   uint64_t below(uint64_t n) { return static_cast<uint64_t>((Wide(next()) * n) >> 64); }

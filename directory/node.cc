@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "base/mix.h"
 #include "directory/node_state.h"
 
 namespace statecast {
@@ -525,9 +526,7 @@ std::optional<Node::State::Named> Node::State::session_named(const MessageHeader
 
 // The same for every coordinator that a request comes to, so that one unrevoke lifts what all of them made of it.
 uint64_t Node::State::name_of(const MessageHeader& h, NodeId from) const {
-  uint64_t name = uint64_t(reply_to(h, from).value) << 32 | h.request;
-  for (uint64_t odd : {0xbf58476d1ce4e5b9u, 0x94d049bb133111ebu}) name = (name ^ (name >> 30)) * odd;
-  return name ^ (name >> 31);
+  return mix64(uint64_t(reply_to(h, from).value) << 32 | h.request);
 }
 
 void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m, Instant now) {

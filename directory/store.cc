@@ -3,17 +3,13 @@
 
 #include <algorithm>
 
+#include "base/mix.h"
+
 namespace statecast {
 
 namespace {
 constexpr size_t kExpiredAtOnce = 512;
 constexpr uint64_t kCounterMask = (uint64_t{1} << 40) - 1;
-
-uint64_t mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
 }  // namespace
 
 Store::Store(uint64_t salt, Instant start, size_t most)
@@ -27,7 +23,7 @@ Store::Store(uint64_t salt, Instant start, size_t most)
 
 // Members choose handles and incarnations: without the salt one could make a long run.
 uint32_t Store::hash(const HandleKey& k) const {
-  return static_cast<uint32_t>(mix(mix((uint64_t(k.owner.value) << 32 | k.handle) ^ salt_) + k.incarnation) >> 32);
+  return static_cast<uint32_t>(mix64(mix64((uint64_t(k.owner.value) << 32 | k.handle) ^ salt_) + k.incarnation) >> 32);
 }
 
 // ---- look-ups ----
@@ -160,7 +156,8 @@ void Store::toggle_digest(const Line& line) {
   if (r.state() == RecordState::half_open) return;
   const uint64_t version = uint64_t(line.term) << 48 ^ uint64_t(line.incarnation) << 24 ^ line.counter;
   digests_[line.key.slot().value] ^=
-      mix(line.key.high ^ mix(line.key.low ^ mix(version ^ mix(uint64_t(r.owner().value) << 8 | uint8_t(r.state())))));
+      mix64(line.key.high ^
+            mix64(line.key.low ^ mix64(version ^ mix64(uint64_t(r.owner().value) << 8 | uint8_t(r.state())))));
 }
 
 // ---- handles ----

@@ -8,16 +8,14 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/mix.h"
+
 namespace statecast {
 
 namespace {
 
-// The finaliser of SplitMix64: a bijection of 64 bits in which each bit depends on every other.
 constexpr uint64_t mix(uint64_t x) {
-  x += 0x9e3779b97f4a7c15;
-  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
-  x = (x ^ x >> 27) * 0x94d049bb133111eb;
-  return x ^ x >> 31;
+  return mix64(x + 0x9e3779b97f4a7c15);
 }
 
 // FNV-1a over the canonical content, mixed and folded. Names a view among an operator's own; not for adversaries.

@@ -7,25 +7,16 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/mix.h"
+
 namespace statecast {
-
-namespace {
-
-// The finaliser of SplitMix64: every input bit reaches every output bit.
-uint64_t mix(uint64_t x) {
-  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
-  x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-  return x ^ x >> 31;
-}
-
-}  // namespace
 
 const GroupMember* select_member(const Group& group, const std::vector<PeerHop>& peers, uint64_t hash) {
   const GroupMember* best = nullptr;
   double best_score = 0;
   for (const GroupMember& m : group.members) {
     if (m.weight == 0 || m.peer == NodeIndex::kNone || !peers[m.peer].reachable) continue;
-    double u = (static_cast<double>(mix(hash ^ mix(m.id.value)) >> 11) + 1) * 0x1p-53;
+    double u = (static_cast<double>(mix64(hash ^ mix64(m.id.value)) >> 11) + 1) * 0x1p-53;
     double score = -std::log(u) / m.weight;
     if (!best || score < best_score) {
       best = &m;

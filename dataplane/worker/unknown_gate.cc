@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/mix.h"
+
 namespace statecast {
 
 namespace {
@@ -32,10 +34,7 @@ UnknownGate::UnknownGate(const Layout& layout, unsigned workers, const Pressure&
 }
 
 uint64_t UnknownGate::hash(uint64_t prefix) const {
-  uint64_t x = prefix ^ seed_;
-  x = (x ^ x >> 32) * 0xd6e8feb86659fd93u;
-  x = (x ^ x >> 32) * 0xd6e8feb86659fd93u;
-  return x ^ x >> 32;
+  return mix64(prefix ^ seed_);
 }
 
 void UnknownGate::see_proven(const IpAddress& source, Instant now) {
