@@ -30,6 +30,10 @@ class Outbox {
     waiting_.push_back({to, static_cast<uint32_t>(length)});
     end_ += length;
   }
+  void clear() {
+    waiting_.clear();
+    first_ = begin_ = end_ = 0;
+  }
   bool next(DirectoryOutput& out) {
     if (first_ == waiting_.size()) return false;
     const auto [to, length] = waiting_[first_++];
@@ -37,10 +41,7 @@ class Outbox {
     out.message.assign(bytes_.begin() + static_cast<std::ptrdiff_t>(begin_),
                        bytes_.begin() + static_cast<std::ptrdiff_t>(begin_ + length));
     begin_ += length;
-    if (first_ == waiting_.size()) {
-      waiting_.clear();
-      first_ = begin_ = end_ = 0;
-    }
+    if (first_ == waiting_.size()) clear();
     return true;
   }
 

@@ -279,7 +279,7 @@ void Owner::send(uint32_t request, Pending& p, Instant now) {
   // With nobody in reach it waits; what is sent to nobody costs nothing.
   if (p.to.value != 0) {
     MessageHeader header{.request = request, .origin = NodeId::member(options_.self), .hops = 0, .view = p.view};
-    outputs_.push_back({NodeId::proxy(p.to), encode(header, p.body)});
+    outputs_.add(NodeId::proxy(p.to), encode_as(header, p.body, outputs_.room()));
   }
   schedule(request, p, now + patience(p));
 }
@@ -367,7 +367,7 @@ bool Owner::on_message(NodeId from, Bytes message, Instant now) {
     on_notice(*n, now);
     MessageHeader answer{
         .request = m->header.request, .origin = m->header.origin, .hops = 0, .view = options_.view.id()};
-    outputs_.push_back({from, encode(answer, Ack{})});
+    outputs_.add(from, encode_as(answer, Ack{}, outputs_.room()));
     return true;
   }
   auto* inserted = std::get_if<InsertAnswer>(&m->body);
@@ -577,13 +577,6 @@ void Owner::on_notice(const Notice& n, Instant now) {
 
 Instant Owner::next_deadline() const {
   return timers_.empty() ? Instant::max() : timers_.begin()->at;
-}
-
-bool Owner::next_output(DirectoryOutput& out) {
-  if (outputs_.empty()) return false;
-  out = std::move(outputs_.front());
-  outputs_.pop_front();
-  return true;
 }
 
 bool Owner::next_event(OwnerEvent& out) {

@@ -24,6 +24,7 @@
 #include "base/units.h"
 #include "dataplane/session/keyed_hash.h"
 #include "directory/messages.h"
+#include "directory/outbox.h"
 #include "directory/view.h"
 
 namespace statecast {
@@ -107,7 +108,7 @@ class Owner {
   bool on_message(NodeId from, Bytes message, Instant now);  // true if it was one for an owner and well-formed
   void on_deadline(Instant now);
   Instant next_deadline() const;  // Instant::max(): none
-  bool next_output(DirectoryOutput& out);
+  bool next_output(DirectoryOutput& out) { return outputs_.next(out); }
   bool next_event(OwnerEvent& out);
 
   uint32_t incarnation() const { return options_.incarnation; }
@@ -219,7 +220,7 @@ class Owner {
   std::deque<uint32_t> resends_;  // revocations to be sent again, by handle
   size_t resends_out_ = 0;        // those under way
   std::set<Timer> timers_;
-  std::deque<DirectoryOutput> outputs_;
+  Outbox outputs_;
   std::deque<OwnerEvent> events_;
   OwnerCounters counters_;
 };

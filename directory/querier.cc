@@ -126,7 +126,7 @@ void Querier::send_query(const SessionKey& key, Question& q, Asked& to, Instant 
   ++counters_.queries;
   MessageHeader header{
       .request = request, .origin = NodeId::proxy(options_.self), .hops = 0, .view = options_.view.id()};
-  outputs_.push_back({NodeId::proxy(to.replica), encode(header, Query{key, q.group})});
+  outputs_.add(NodeId::proxy(to.replica), encode_as(header, Query{key, q.group}, outputs_.room()));
 }
 
 void Querier::go_on(Questions::iterator at, Instant now) {
@@ -360,7 +360,7 @@ void Querier::on_purge(NodeId from, const MessageHeader& header, const Purge& pu
     }
   }
   MessageHeader answer{.request = header.request, .origin = header.origin, .hops = 0, .view = options_.view.id()};
-  outputs_.push_back({from, encode(answer, Ack{})});
+  outputs_.add(from, encode_as(answer, Ack{}, outputs_.room()));
 }
 
 // --- memory of purges and entries ---
@@ -417,13 +417,6 @@ void Querier::on_deadline(Instant now) {
 
 Instant Querier::next_deadline() const {
   return deadlines_.empty() ? Instant::max() : deadlines_.begin()->first;
-}
-
-bool Querier::next_output(DirectoryOutput& out) {
-  if (outputs_.empty()) return false;
-  out = std::move(outputs_.front());
-  outputs_.pop_front();
-  return true;
 }
 
 bool Querier::next_event(CacheEvent& out) {

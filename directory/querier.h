@@ -23,6 +23,7 @@
 
 #include "base/units.h"
 #include "directory/messages.h"
+#include "directory/outbox.h"
 #include "directory/view.h"
 
 namespace statecast {
@@ -86,7 +87,7 @@ class Querier {
   bool on_message(NodeId from, Bytes message, Instant now);
   void on_deadline(Instant now);
   Instant next_deadline() const;  // Instant::max(): none
-  bool next_output(DirectoryOutput& out);
+  bool next_output(DirectoryOutput& out) { return outputs_.next(out); }
   bool next_event(CacheEvent& out);
   size_t outstanding() const { return questions_.size(); }
   const QuerierCounters& counters() const { return counters_; }
@@ -161,7 +162,7 @@ class Querier {
   std::set<std::array<uint32_t, 3>> entries_seen_;  // from, origin, request
   std::deque<std::pair<Instant, std::array<uint32_t, 3>>> entries_order_;
 
-  std::deque<DirectoryOutput> outputs_;
+  Outbox outputs_;
   struct Queued {
     CacheEvent event;
     std::vector<uint8_t> packet;

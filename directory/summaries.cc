@@ -23,21 +23,25 @@ void Summaries::set_view(View view, Instant now) {
   view_ = std::move(view);
   outputs_.clear();
   std::erase_if(sources_, [&](const auto& s) { return !view_.contains(s.first); });
-  std::map<ProxyId, uint16_t> place;
   for (const ViewNode& n : view_.nodes()) {
     Source& s = sources_[n.id];
     end_freshness(s);
     s.request = 0;
     ask_later(s, now);
-    place.emplace(n.id, static_cast<uint16_t>(place.size()));
   }
-  auto placement = std::make_shared<std::vector<uint16_t>>();
-  placement->reserve(size_t(kSlots) * view_.replica_count());
-  for (unsigned i = 0; i < kSlots; ++i) {
-    for (ProxyId p : view_.replicas(Slot{static_cast<uint16_t>(i)})) placement->push_back(place.at(p));
-  }
-  placement_ = std::move(placement);
+  placement_ = nullptr;
   changed_ = true;
+}
+
+std::shared_ptr<const std::vector<uint16_t>> Summaries::placement() const {
+  std::map<ProxyId, uint16_t> place;
+  for (const auto& [id, s] : sources_) place.emplace(id, static_cast<uint16_t>(place.size()));
+  auto out = std::make_shared<std::vector<uint16_t>>();
+  out->reserve(size_t(kSlots) * view_.replica_count());
+  for (unsigned i = 0; i < kSlots; ++i) {
+    for (ProxyId p : view_.replicas(Slot{static_cast<uint16_t>(i)})) out->push_back(place.at(p));
+  }
+  return out;
 }
 
 void Summaries::follow(Instant now) {
@@ -73,7 +77,8 @@ void Summaries::ask(ProxyId id, Source& s, Instant now) {
   s.asked = now;
   s.ask_at = now + std::min<Duration>(kRetryMax, std::max<Duration>(kRetry, 2 * s.rtt) * (1 << std::min(s.tries, 4u)));
   ++s.tries;
-  outputs_.push_back({NodeId::proxy(id), encode({.request = s.request, .origin = self_, .view = view_.id()}, m)});
+  outputs_.add(NodeId::proxy(id),
+               encode_as({.request = s.request, .origin = self_, .view = view_.id()}, m, outputs_.room()));
 }
 
 bool Summaries::on_message(NodeId from, Bytes bytes, Instant now) {
@@ -159,14 +164,8 @@ Instant Summaries::next_deadline() const {
   return soonest;
 }
 
-bool Summaries::next_output(DirectoryOutput& out) {
-  if (outputs_.empty()) return false;
-  out = std::move(outputs_.front());
-  outputs_.pop_front();
-  return true;
-}
-
-std::unique_ptr<const AbsenceMap> Summaries::map() const {
+std::unique_ptr<const AbsenceMap> Summaries::map() {
+  if (!placement_) placement_ = placement();  // most proxies never need it
   std::vector<AbsenceMap::Source> sources;
   sources.reserve(sources_.size());
   for (const auto& [id, s] : sources_) {

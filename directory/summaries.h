@@ -18,7 +18,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,6 +27,7 @@
 #include "base/units.h"
 #include "dataplane/session/absence.h"
 #include "directory/messages.h"
+#include "directory/outbox.h"
 #include "directory/view.h"
 
 namespace statecast {
@@ -44,10 +44,10 @@ class Summaries {
   bool on_message(NodeId from, Bytes message, Instant now);
   void on_deadline(Instant now);
   Instant next_deadline() const;  // Instant::max(): none
-  bool next_output(DirectoryOutput& out);
+  bool next_output(DirectoryOutput& out) { return outputs_.next(out); }
 
   bool take_changed() { return std::exchange(changed_, false); }
-  std::unique_ptr<const AbsenceMap> map() const;
+  std::unique_ptr<const AbsenceMap> map();
 
   struct Status {
     size_t sources = 0, fresh = 0;  // nodes that are followed, and whose word counts now
@@ -81,6 +81,7 @@ class Summaries {
     Duration rtt{};
   };
 
+  std::shared_ptr<const std::vector<uint16_t>> placement() const;
   void ask(ProxyId id, Source& s, Instant now);
   void on_blocks(Source& s, const SummaryBlocks& m, Instant now);
   void on_delta(Source& s, const SummaryDelta& m, Instant now);
@@ -92,11 +93,11 @@ class Summaries {
 
   NodeId self_;
   View view_;
-  std::shared_ptr<const std::vector<uint16_t>> placement_;  // as AbsenceMap wants it, by place in sources_
+  std::shared_ptr<const std::vector<uint16_t>> placement_;  // of view_, by place in sources_; null: not made yet
   bool following_ = false, changed_ = false;
   std::map<ProxyId, Source> sources_;
   uint32_t last_request_ = 0;
-  std::deque<DirectoryOutput> outputs_;
+  Outbox outputs_;
 };
 
 }  // namespace statecast

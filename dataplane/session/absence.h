@@ -24,7 +24,6 @@ namespace statecast {
 class AbsenceMap {
  public:
   static constexpr size_t kSlots = 65'536;
-  static constexpr uint16_t kNoSource = UINT16_MAX;
 
   // One replica's summary. Its word counts for the slots of `counts` (it is in sync there) and until `fresh_until`.
   struct Source {
@@ -42,7 +41,6 @@ class AbsenceMap {
     const uint16_t* of_slot = placement_->data() + size_t(slot) * replicas_;
     unsigned lacking = 0;
     for (unsigned r = 0; r < replicas_ && lacking < agree_; ++r) {
-      if (of_slot[r] == kNoSource) continue;
       const Source& s = sources_[of_slot[r]];
       if (!s.filter || !s.counts.test(slot) || s.fresh_until->load(std::memory_order_acquire) <= now) continue;
       if (s.filter->may_have(key)) return false;  // one that has it is enough to ask
