@@ -222,16 +222,14 @@ class Bench {
   }
   // Status and counts are read where they stand in an answer.
   size_t drain() {
-    constexpr uint8_t query_answer = kMessageTypeFirst + 1, insert_answer = kMessageTypeFirst + 3,
-                      refresh_answer = kMessageTypeFirst + 9;
     size_t n = 0;
     while (node_.next_output(output_)) {
       if (output_.message.size() <= kMessageHeaderSize) continue;
       const uint8_t* body = &output_.message[kMessageHeaderSize];
       switch (output_.message[0]) {
-        case query_answer: n += body[16] == uint8_t(QueryAnswer::Status::live); break;
-        case insert_answer: n += body[0] == uint8_t(InsertAnswer::Status::ok); break;
-        case refresh_answer: n += body[0] == 0 && body[1] == 0; break;  // none unknown, none revoked
+        case message_type<QueryAnswer>(): n += body[16] == uint8_t(QueryAnswer::Status::live); break;
+        case message_type<InsertAnswer>(): n += body[0] == uint8_t(InsertAnswer::Status::ok); break;
+        case message_type<RefreshAnswer>(): n += body[0] == 0 && body[1] == 0; break;  // none unknown, none revoked
         default: break;
       }
     }

@@ -327,6 +327,7 @@ struct Node::State {
   bool is_withdrawn(const Record& r) const { return withdrawn.contains({r.key, r.owner, r.version}); }
   bool room_for(const Record& r, Instant now);
   Placed& keep_placed(Placed p);
+  void place_here(const Write& w, Instant now);
 
   // --- node_changes.cc: tombstones, and who must hear of them ---
   void begin_request(Request r, Instant expires, bool lifted, Instant now);

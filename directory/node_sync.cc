@@ -269,9 +269,8 @@ void Node::State::take_synced(Peer& p, const Record& r, Instant now) {
     doubtful.insert(r.key);
     return;
   }
-  bool theirs_stands = s.owner() == r.owner && s.version() == r.version && s.state() == r.state;
   bool changed = s.tombstone() || s.owner() != r.owner;
-  if (!theirs_stands && changed && !p.add_change({s.record(), s.expires(), is_lift(s.record()), now})) {
+  if (!s.is(r) && changed && !p.add_change({s.record(), s.expires(), is_lift(s.record()), now})) {
     ++count.peer_out_of_sync;
   }
   send_changes(p, false, now);

@@ -78,12 +78,17 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
   w.born_new = born_new;
   w.passed_term = passed;
   w.answers.clear();
-  keep_placed({.record = r,
-               .expires = expires,
-               .born_new = born_new,
-               .fresh = fresh_in(r.key.slot(), now),
-               .coordinators = {options.self}});
+  place_here(w, now);
   start_write(w, now);
+}
+
+// The coordinator's own copy.
+void Node::State::place_here(const Write& w, Instant now) {
+  keep_placed({.record = w.record,
+               .expires = w.expires,
+               .born_new = w.born_new,
+               .fresh = fresh_in(w.record.key.slot(), now),
+               .coordinators = {options.self}});
 }
 
 // Most of a small view's are held at once, and need no timer.
@@ -189,7 +194,6 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
   // Otherwise it is news here. It may be one that this insert passes, with a term of its own.
   bool owner_dead = theirs.target == Target::member && dead(theirs.member, now);
   bool passes = theirs.owner != w.record.owner && passable(theirs, w.born_new, owner_dead);
-  SessionKey key = w.record.key;
   uint32_t id = w.id;
   apply_held(theirs, now + std::chrono::milliseconds(theirs.remaining_ms), false, from, now);
   Write** still = writes.find(id);
@@ -202,11 +206,7 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
       again.record = r;
       again.passed_term = passed;
       again.answers.clear();
-      keep_placed({.record = r,
-                   .expires = again.expires,
-                   .born_new = again.born_new,
-                   .fresh = fresh_in(key.slot(), now),
-                   .coordinators = {options.self}});
+      place_here(again, now);
       send_places(again, now);
       return check_write(again, now);
     }
