@@ -175,16 +175,7 @@ void World::post(Datagram d) {
 }
 
 void World::schedule(Datagram d, Duration delay) {
-  uint32_t index = 0;
-  if (free_datagrams_.empty()) {
-    index = static_cast<uint32_t>(datagrams_.size());
-    datagrams_.push_back(std::move(d));
-  } else {
-    index = free_datagrams_.back();
-    free_datagrams_.pop_back();
-    datagrams_[index] = std::move(d);
-  }
-  push(Event::Kind::datagram, index, now_ + delay);
+  push(Event::Kind::datagram, datagrams_.put(std::move(d)), now_ + delay);
 }
 
 void World::deliver(Datagram d) {
@@ -218,24 +209,13 @@ void World::push(Event::Kind kind, uint32_t index, Instant when) {
 }
 
 void World::at(Instant when, std::function<void()> what) {
-  uint32_t index = 0;
-  if (free_calls_.empty()) {
-    index = static_cast<uint32_t>(calls_.size());
-    calls_.push_back(std::move(what));
-  } else {
-    index = free_calls_.back();
-    free_calls_.pop_back();
-    calls_[index] = std::move(what);
-  }
-  push(Event::Kind::call, index, when);
+  push(Event::Kind::call, calls_.put(std::move(what)), when);
 }
 
 void World::happen(const Event& e) {
   switch (e.kind) {
     case Event::Kind::datagram: {
-      Datagram d = std::move(datagrams_[e.index]);
-      free_datagrams_.push_back(e.index);
-      return deliver(std::move(d));
+      return deliver(datagrams_.take(e.index));
     }
     case Event::Kind::wake_proxy: {
       Proxy& x = proxies_[e.index];
@@ -259,11 +239,7 @@ void World::happen(const Event& e) {
     case Event::Kind::sweep:
       if (Proxy& x = proxies_[e.index]; x.cache && !x.paused) x.cache->sweep(x.cache->slots(), local(e.index));
       return push(Event::Kind::sweep, e.index, now_ + kSweep);
-    case Event::Kind::call: {
-      std::function<void()> what = std::move(calls_[e.index]);
-      free_calls_.push_back(e.index);
-      return what();
-    }
+    case Event::Kind::call: return calls_.take(e.index)();
   }
 }
 

@@ -30,6 +30,7 @@
 #include "directory/querier.h"
 #include "tools/sim/network.h"
 #include "tools/sim/observer.h"
+#include "tools/sim/slots.h"
 
 namespace statecast::sim {
 
@@ -249,9 +250,8 @@ class World {
   mutable std::unordered_map<SessionKey, SessionNumber> numbers_;
   std::vector<Event> events_;  // a heap
   uint64_t order_ = 0;
-  std::vector<Datagram> datagrams_;
-  std::vector<std::function<void()>> calls_;
-  std::vector<uint32_t> free_datagrams_, free_calls_;
+  Slots<Datagram> datagrams_;
+  Slots<std::function<void()>> calls_;
   std::vector<Observer*> observers_;
   Observer* message_observer_ = nullptr;
   std::vector<Traffic> traffic_;
