@@ -36,6 +36,11 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
   StoredRecord s = store.find(r.key, now);
   switch (judge(r, born_new, now, passed)) {
     case Verdict::conflict:
+      // Somebody may own it since of whom a replica that is cut off has not heard.
+      if (!may_grant(r.key.slot(), *group_of(r.group), now)) {
+        ++count.request_try_again;
+        return answer_insert(waiter, {.status = Status::try_again});
+      }
       ++count.insert_conflict;
       return answer_insert(waiter, {.status = Status::conflict, .record = s.wire(now)});
     case Verdict::refused:

@@ -390,6 +390,35 @@ TEST(Node, RemovingADegradedInsertDoesNotEndAnothersSession) {
   EXPECT_EQ(c.node(3).find(c.key(id), c.now)->owner, NodeId::member(MemberId{2}));
 }
 
+// Whose session it was is all that a replica knows that is cut off. Whose it is now it cannot say, nor that it is not
+// the one who asks.
+TEST(Node, AReplicaThatIsCutOffKnowsOfNoConflict) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 60s});
+  c.run(100ms);
+  c.isolate(3);
+  c.run(1500ms);
+  c.remove(1, id, 1);
+  c.run(100ms);
+  InsertSpec next{
+      .member = 2, .id = id, .via = 1, .state = RecordState::established, .born_new = true, .lifetime = 60s};
+  uint32_t inserted = c.insert(next);
+  c.run(100ms);
+  ASSERT_EQ(c.insert_answer(inserted)->status, In::ok);
+  ASSERT_EQ(c.node(3).find(c.key(id), c.now)->owner, NodeId::member(MemberId{1}));
+  next.via = 3;
+  uint32_t renewed = c.insert(next);
+  c.run(500ms);
+  EXPECT_EQ(c.insert_answer(renewed)->status, In::try_again);
+  c.heal();
+  c.run(1s);
+  renewed = c.insert(next);
+  c.run(100ms);
+  EXPECT_EQ(c.insert_answer(renewed)->status, In::ok);
+}
+
 // The owner asks again elsewhere; there nobody else can be reached, and the first one is lifted meanwhile.
 TEST(Node, OneUnrevokeLiftsWhatTwoCoordinatorsMadeOfOneRevoke) {
   Cluster c({});
