@@ -510,18 +510,31 @@ void Owner::on_request_answer(uint32_t request, Pending& p, const RequestAnswer&
 
 void Owner::on_refresh_answer(const RefreshAnswer& a, Instant now) {
   if (!a.unknown.empty()) resend_revocations(now);
-  // One insert serves all replicas.
-  for (uint32_t handle : a.unknown) {
-    auto at = sessions_.find(handle);
-    // A session that is closing or half-open ends by itself.
-    if (at == sessions_.end() || at->second.request != 0 || at->second.state != RecordState::established) continue;
-    ++counters_.inserted_anew;
-    start_insert(handle, at->second, {.quiet = true}, now);
-  }
+  for (uint32_t handle : a.unknown) insert_anew(handle, now);
   // Its conflict brings the tombstone, with the time that is left of it.
   for (uint32_t handle : a.revoked) {
     auto at = sessions_.find(handle);
     if (at != sessions_.end() && at->second.request == 0) start_insert(handle, at->second, {.quiet = true}, now);
+  }
+}
+
+// One insert serves all replicas.
+void Owner::insert_anew(uint32_t handle, Instant now) {
+  auto at = sessions_.find(handle);
+  // A session that is closing or half-open ends by itself.
+  if (at == sessions_.end() || at->second.request != 0 || at->second.state != RecordState::established) return;
+  ++counters_.inserted_anew;
+  start_insert(handle, at->second, {.quiet = true}, now);
+}
+
+// Where none of a session's replicas answers they may have left the view: whoever has its slot now says so to an
+// insert.
+void Owner::on_refresh_unanswered(const std::vector<Refresh::Entry>& entries, Instant now) {
+  const auto nodes = options_.view.nodes();
+  if (std::none_of(nodes.begin(), nodes.end(), [&](const ViewNode& n) { return reachable(n.id); })) return;
+  for (const Refresh::Entry& e : entries) {
+    auto at = sessions_.find(e.handle);
+    if (at != sessions_.end() && ++at->second.silent == at->second.replicas.size()) insert_anew(e.handle, now);
   }
 }
 

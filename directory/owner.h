@@ -136,6 +136,7 @@ class Owner {
     bool acknowledged = false;
     std::vector<ProxyId> replicas;
     ViewId view;                       // in which they are these
+    uint32_t silent = 0;               // so many of them have not answered the last refresh
     uint32_t request = 0;              // of the insert that is out; 0: none
     std::optional<Instant> ends;       // half-open and closing: forgotten then
     std::optional<Instant> refreshes;  // established and acknowledged
@@ -198,6 +199,8 @@ class Owner {
   void on_insert_answer(const MessageHeader& h, Pending& p, const InsertAnswer& a, Instant now);
   void on_request_answer(uint32_t request, Pending& p, const RequestAnswer& a, Instant now);
   void on_refresh_answer(const RefreshAnswer& a, Instant now);
+  void insert_anew(uint32_t handle, Instant now);
+  void on_refresh_unanswered(const std::vector<Refresh::Entry>& entries, Instant now);
   void resend_revocations(Instant now);
   void resend_more(Instant now);
   void on_notice(const Notice& n, Instant now);

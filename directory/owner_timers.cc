@@ -10,7 +10,7 @@ namespace statecast {
 
 namespace {
 
-constexpr unsigned kRefreshSends = 3;      // then the next period is the next try
+constexpr unsigned kRefreshSends = 3;      // to one replica
 constexpr Duration kRefreshAhead = 250ms;  // refreshes due within this go along
 
 }  // namespace
@@ -42,7 +42,9 @@ void Owner::on_pending_due(uint32_t request, Instant now) {
   if (p.quiet && p.stored) return drop_pending(request);  // sent again, and not silent for long
   if (p.kind == Pending::Kind::refresh && p.sends >= kRefreshSends) {
     ++counters_.refresh_unanswered;
-    return drop_pending(request);
+    const std::vector<Refresh::Entry> entries = std::move(std::get<Refresh>(p.body).entries);
+    drop_pending(request);
+    return on_refresh_unanswered(entries, now);
   }
   if (p.gives_up && *p.gives_up <= now) {
     OwnerEvent event{.kind = OwnerEvent::Kind::failed,
@@ -69,6 +71,7 @@ void Owner::refresh_due(Instant now) {
     Session& s = sessions_.at(handle);
     timers_.erase({*s.refreshes, TimerKind::refresh, handle});
     s.refreshes = now + options_.refresh_period;
+    s.silent = 0;
     timers_.insert({*s.refreshes, TimerKind::refresh, handle});
     for (ProxyId p : s.replicas) {
       auto& list = entries[{p, s.view}];
@@ -81,7 +84,7 @@ void Owner::refresh_due(Instant now) {
 }
 
 void Owner::refresh(ProxyId replica, ViewId view, std::vector<Refresh::Entry> entries, Instant now) {
-  if (!reachable(replica)) return;  // the next period asks again
+  if (!reachable(replica)) return on_refresh_unanswered(entries, now);
   ++counters_.refreshes;
   add_request({.kind = Pending::Kind::refresh,
                .body = Refresh{options_.incarnation, std::move(entries)},

@@ -449,6 +449,34 @@ TEST_F(OwnerTest, AnUnansweredRefreshIsRepeatedAndThenLeftToTheNextPeriod) {
 }
 
 // A replica that was cut off tells of a revocation that has been lifted since.
+// Both have left the view, one says nothing any more, the other is known to be out of reach.
+TEST_F(OwnerTest, WhereNoReplicaAnswersASessionIsInsertedAnewElsewhere) {
+  owner->insert({.id = session(), .established = true}, now);
+  auto first = sent();
+  InsertAnswer held = ok(*first);
+  held.replicas = {{2}, {3}};
+  answer(*first, held);
+  unreachable = {{3}};
+  pass(16s);
+  auto out = all_sent();
+  ASSERT_GT(out.size(), 3u);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(std::holds_alternative<Refresh>(out[i].body)) << i << ": to the one replica";
+  ASSERT_TRUE(std::holds_alternative<Insert>(out[3].body));
+  const auto& again = out[3].as<Insert>();
+  EXPECT_EQ(again.id, session());
+  EXPECT_EQ(again.handle, first->as<Insert>().handle);
+  EXPECT_EQ(again.state, RecordState::established);
+}
+
+// An agent that is cut off has nobody to tell: it waits for the next period rather than keep an insert for each
+// session.
+TEST_F(OwnerTest, WithNobodyInReachNothingIsInsertedAnew) {
+  establish();
+  unreachable = {{1}, {2}, {3}};
+  pass(50s);
+  EXPECT_EQ(owner->counters().inserted_anew, 0u);
+}
+
 TEST_F(OwnerTest, ANoticeOlderThanWhatWasAcknowledgedRevokesNothing) {
   owner->insert({.id = session(), .established = true}, now);
   auto s = sent();
