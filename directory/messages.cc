@@ -201,6 +201,18 @@ void walk(auto& io, Of<RefreshAnswer> auto& m) {
   io.list8(m.revoked, kRefreshEntriesMax, kU32);
 }
 
+void walk(auto& io, Of<RefreshDigest> auto& m) {
+  io.u24(m.incarnation);
+  for (auto& digest : m.digests) io.u64(digest);
+}
+
+void walk(auto& io, Of<RefreshDifference> auto& m) {
+  io.list8(m.parts, kRefreshParts, [](auto& in, auto& part) { in.u8(part); });
+  for (size_t i = 0; i < m.parts.size(); ++i) {
+    io.check(m.parts[i] < kRefreshParts && (i == 0 || m.parts[i - 1] < m.parts[i]));
+  }
+}
+
 // --- replica to replica ---
 
 void walk(auto& io, Of<Place> auto& m) {
@@ -391,12 +403,37 @@ uint8_t type_of(const Body& body) {
     return message_type<Body>();
 }
 
-constexpr const char* kNames[] = {
-    "query",    "query_answer",   "insert",          "insert_answer",  "remove",         "revoke",
-    "unrevoke", "request_answer", "refresh",         "refresh_answer", "place",          "place_ack",
-    "held",     "withdraw",       "change",          "change_ack",     "holders_silent", "heartbeat",
-    "permit",   "sync_request",   "sync_chunk",      "purge",          "entry",          "notice",
-    "ack",      "slot_digests",   "summary_request", "summary_blocks", "summary_delta"};
+constexpr const char* kNames[] = {"query",
+                                  "query_answer",
+                                  "insert",
+                                  "insert_answer",
+                                  "remove",
+                                  "revoke",
+                                  "unrevoke",
+                                  "request_answer",
+                                  "refresh",
+                                  "refresh_answer",
+                                  "place",
+                                  "place_ack",
+                                  "held",
+                                  "withdraw",
+                                  "change",
+                                  "change_ack",
+                                  "holders_silent",
+                                  "heartbeat",
+                                  "permit",
+                                  "sync_request",
+                                  "sync_chunk",
+                                  "purge",
+                                  "entry",
+                                  "notice",
+                                  "ack",
+                                  "slot_digests",
+                                  "summary_request",
+                                  "summary_blocks",
+                                  "summary_delta",
+                                  "refresh_digest",
+                                  "refresh_difference"};
 static_assert(std::size(kNames) == std::variant_size_v<MessageBody>);
 
 }  // namespace
@@ -467,6 +504,8 @@ template size_t encode_as(const MessageHeader&, const SlotDigests&, MutableBytes
 template size_t encode_as(const MessageHeader&, const SummaryRequest&, MutableBytes);
 template size_t encode_as(const MessageHeader&, const SummaryBlocks&, MutableBytes);
 template size_t encode_as(const MessageHeader&, const SummaryDelta&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const RefreshDigest&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const RefreshDifference&, MutableBytes);
 template size_t encode_as(const MessageHeader&, const MessageBody&, MutableBytes);
 
 std::vector<uint8_t> encode(const MessageHeader& header, const MessageBody& body) {

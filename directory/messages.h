@@ -21,6 +21,7 @@
 #include "base/units.h"
 #include "dataplane/envelope/envelope.h"
 #include "dataplane/session/session_id.h"
+#include "directory/refresh_digest.h"
 #include "directory/view.h"
 
 namespace statecast {
@@ -184,6 +185,16 @@ struct RefreshAnswer {
   std::vector<uint32_t> revoked;  // insert anew at once, whatever state it is in: the conflict brings the tombstone
 };
 
+// Instead of a list: what the owner's established sessions at this replica are. The parts that are the same there are
+// renewed as by a Refresh of each session; the others the owner lists.
+struct RefreshDigest {
+  uint32_t incarnation = 0;
+  RefreshDigests digests{};
+};
+struct RefreshDifference {
+  std::vector<uint8_t> parts;  // in order
+};
+
 // --- replica to replica ---
 struct Place {
   Record record;
@@ -345,10 +356,11 @@ inline constexpr size_t kSummaryBlocksMax = 20;    // of one message
 inline constexpr size_t kSummarySessionsMax = 94;  // the same
 inline constexpr size_t kSummaryWindow = 8;        // messages of one answer
 
-using MessageBody = std::variant<Query, QueryAnswer, Insert, InsertAnswer, Remove, Revoke, Unrevoke, RequestAnswer,
-                                 Refresh, RefreshAnswer, Place, PlaceAck, Held, Withdraw, Change, ChangeAck,
-                                 HoldersSilent, Heartbeat, Permit, SyncRequest, SyncChunk, Purge, Entry, Notice, Ack,
-                                 SlotDigests, SummaryRequest, SummaryBlocks, SummaryDelta>;
+using MessageBody =
+    std::variant<Query, QueryAnswer, Insert, InsertAnswer, Remove, Revoke, Unrevoke, RequestAnswer, Refresh,
+                 RefreshAnswer, Place, PlaceAck, Held, Withdraw, Change, ChangeAck, HoldersSilent, Heartbeat, Permit,
+                 SyncRequest, SyncChunk, Purge, Entry, Notice, Ack, SlotDigests, SummaryRequest, SummaryBlocks,
+                 SummaryDelta, RefreshDigest, RefreshDifference>;
 struct Message {
   MessageHeader header;
   MessageBody body;

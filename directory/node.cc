@@ -192,6 +192,11 @@ void Node::State::on_message(const Incoming& in, Instant now) {
     ++count.message_malformed;
     return;
   }
+  if (auto* m = std::get_if<RefreshDigest>(&message->body)) {
+    if (from.is_member() && h.origin == from) return on_refresh_digest(h, *m, now);
+    ++count.message_malformed;
+    return;
+  }
   if (std::holds_alternative<Ack>(message->body)) return on_ack(from, h.request, now);
 
   // From proxies.
@@ -429,37 +434,6 @@ bool Node::State::dead(MemberId m, Instant now) const {
     missing += now - p.boot_known >= kDeadManTime;  // one that has only just started cannot know
   }
   return missing >= options.view.write_count();
-}
-
-// --- refresh ---
-
-void Node::State::on_refresh(const MessageHeader& h, const Refresh& m, Instant now) {
-  RefreshAnswer& answer = refreshed;
-  answer.unknown.clear();
-  answer.revoked.clear();
-  // All of the message's waits for memory side by side, as in on_messages.
-  for (const Refresh::Entry& e : m.entries) store.prefetch_handle({h.origin, m.incarnation, e.handle});
-  for (const Refresh::Entry& e : m.entries) store.prefetch_handle_record({h.origin, m.incarnation, e.handle});
-  for (const Refresh::Entry& e : m.entries) {
-    StoredRecord s = store.find_handle(h.origin, m.incarnation, e.handle, now);
-    if (!s) {
-      if (unsynced.empty()) answer.unknown.push_back(e.handle);  // else what is missing here may still come
-    } else if (s.state() == RecordState::revoked) {
-      answer.revoked.push_back(e.handle);
-    } else if (s.state() == RecordState::removed) {
-      answer.unknown.push_back(e.handle);  // the insert meets the tombstone, or passes it
-    } else {
-      if (e.counter > s.bucket_counter()) {
-        set_bucket(s, e.bucket_bytes, e.counter, fresh_in(s.key().slot(), now, kRefreshLate), now);
-      }
-      if (s.state() == RecordState::established) {
-        store.set_expires(s, std::max(s.expires(), now + kEstablishedLife));
-      }
-      // Inserted anew, it comes to those who have the slot now, and the owner learns who they are.
-      if (has_moved(s.key().slot(), h.view)) answer.unknown.push_back(e.handle);
-    }
-  }
-  send(h.origin, h.request, h.origin, answer);
 }
 
 // --- remove, revoke, unrevoke ---

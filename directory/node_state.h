@@ -3,7 +3,8 @@
 // life; node_writes.cc (with node_write_table.cc) is about placed and held, node_changes.cc about tombstones and who
 // must hear of them, node_peers.cc about permits and change lists, node_view.cc about going from one view to the next,
 // node_sync.cc about falling out of sync and back; node_timers.cc has every timer. node_compare.cc is about finding
-// what replicas lack, node_summary.cc about telling proxies what there is. Threads, ownership: as Node.
+// what replicas lack, node_refresh.cc about what owners say, node_summary.cc about telling proxies what there is.
+// Threads, ownership: as Node.
 #pragma once
 
 #include <array>
@@ -101,6 +102,8 @@ inline constexpr size_t kLookedAhead = 32;  // messages
   X(resync_complete, "directory.sync.complete.events", "times this node came into sync from R-W+1 in-sync replicas")   \
   X(resync_incomplete, "directory.sync.resync_incomplete.events",                                                      \
     "times this node came into sync from fewer: owners re-send what is missing")                                       \
+  X(refresh_same, "directory.refresh.same.parts", "parts of owners' sessions that were the same here, and renewed")    \
+  X(refresh_different, "directory.refresh.different.parts", "parts of owners' sessions that the owner was to list")    \
   X(summary_asked, "directory.summary.asked.requests",                                                                 \
     "requests of proxies under pressure for what sessions there are")                                                  \
   X(summary_built, "directory.summary.built.events", "times a summary of all records was built for them")              \
@@ -257,6 +260,7 @@ struct Node::State {
   void on_insert(const Incoming& in, const Insert& m, Instant now);
   void on_query(const Incoming& in, const Query& m, Instant now);
   void on_refresh(const MessageHeader& h, const Refresh& m, Instant now);
+  void on_refresh_digest(const MessageHeader& h, const RefreshDigest& m, Instant now);
   void on_remove(const MessageHeader& h, NodeId from, const Remove& m, Instant now);
   struct Named {
     const DirectoryGroup* group;

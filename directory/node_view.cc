@@ -189,7 +189,7 @@ void Node::State::forget_views(Instant now) {
   if (now < retired_until) return;
   for (size_t end = std::min(store.places(), retired_place + kRetiredPlaces); retired_place < end; ++retired_place) {
     StoredRecord s = store.at(retired_place, now);
-    if (s && !options.view.is_replica(options.self, s.key().slot())) store.set_expires(s, now);
+    if (s && !options.view.is_replica(options.self, s.key().slot())) store.erase(s);
   }
   if (retired_place < store.places()) return;
   retired_place = 0;

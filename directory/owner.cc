@@ -110,14 +110,21 @@ void Owner::close(const SessionId& id, Instant now) {
 void Owner::set_bucket(const SessionId& id, uint64_t bytes, Instant now) {
   Session* s = find(id);
   if (!s) return;
+  uint32_t handle = handles_.at(id);
+  leave_refresh(handle, *s);
   s->version.counter = s->bucket_counter = ++counter_ & kCounterMask;
   s->bucket_bytes = bytes;
-  uint32_t handle = handles_.at(id);
   if (!s->acknowledged || s->request != 0) {
     s->bucket_counter = (counter_ + 1) & kCounterMask;  // the insert's own: this is its bucket
     return start_insert(handle, *s, {}, now);
   }
-  for (ProxyId p : s->replicas) refresh(p, s->view, {{handle, s->bucket_counter, bytes}}, now);
+  join_refresh(handle, *s, now);
+  for (ProxyId p : s->replicas) {
+    auto& entries = refreshed_[p].told[s->view].entries;
+    if (entries.empty()) timers_.insert({now, TimerKind::buckets, p.value});  // with others that are set now
+    entries.push_back({handle, s->bucket_counter, bytes});
+    if (entries.size() == kRefreshEntriesMax) tell(p, now);
+  }
 }
 
 uint32_t Owner::remove(const SessionId& id, Instant now) {
@@ -176,6 +183,7 @@ Owner::Session* Owner::find(const SessionId& id) {
 
 // A new message about the session, with a new version; takes the place of the one that may be out.
 void Owner::start_insert(uint32_t handle, Session& s, const StartInsert& how, Instant now) {
+  leave_refresh(handle, s);
   drop_pending(s.request);
   s.version.incarnation = options_.incarnation;
   s.version.counter = ++counter_ & kCounterMask;
@@ -221,19 +229,15 @@ void Owner::set_lifetime(uint32_t handle, Session& s, Instant now) {
   if (s.state == RecordState::half_open) s.ends = now + options_.half_open_lifetime;
   if (s.state == RecordState::closing) s.ends = now + options_.closing_lifetime;
   if (s.ends) timers_.insert({*s.ends, TimerKind::session, handle});
-  if (s.state != RecordState::established && s.refreshes) {
-    timers_.erase({*s.refreshes, TimerKind::refresh, handle});
-    s.refreshes.reset();
-  }
 }
 
 void Owner::forget(uint32_t handle) {
   auto at = sessions_.find(handle);
   if (at == sessions_.end()) return;
   Session& s = at->second;
+  leave_refresh(handle, s);
   drop_pending(s.request);
   if (s.ends) timers_.erase({*s.ends, TimerKind::session, handle});
-  if (s.refreshes) timers_.erase({*s.refreshes, TimerKind::refresh, handle});
   handles_.erase(s.id);
   sessions_.erase(at);
 }
@@ -272,7 +276,8 @@ uint32_t Owner::add_request(Pending p, Instant now) {
 
 void Owner::send(uint32_t request, Pending& p, Instant now) {
   // Who has stored a tombstone knows best whether it is silent; others are asked now and then, should it be gone.
-  bool stay = p.kind == Pending::Kind::refresh || (p.stored && p.sends % 3 != 0 && reachable(p.to));
+  bool stay = p.kind == Pending::Kind::refresh || p.kind == Pending::Kind::digest ||
+              (p.stored && p.sends % 3 != 0 && reachable(p.to));
   if (!stay) p.to = choose(p);
   if (auto* r = std::get_if<Revoke>(&p.body)) r->duration_ms = wire_ms(*p.gives_up - now);
   if (p.sends++ > 0) ++counters_.retries;
@@ -373,18 +378,26 @@ bool Owner::on_message(NodeId from, Bytes message, Instant now) {
   auto* inserted = std::get_if<InsertAnswer>(&m->body);
   auto* requested = std::get_if<RequestAnswer>(&m->body);
   auto* refreshed = std::get_if<RefreshAnswer>(&m->body);
-  if (!inserted && !requested && !refreshed) return false;
+  auto* difference = std::get_if<RefreshDifference>(&m->body);
+  if (!inserted && !requested && !refreshed && !difference) return false;
   auto at = pending_.find(m->header.request);
   if (at == pending_.end() || m->header.origin != NodeId::member(options_.self)) return true;  // late: answered already
   Pending& p = at->second;
   using Kind = Pending::Kind;
   if (inserted && p.kind == Kind::insert) {
     on_insert_answer(m->header, p, *inserted, now);
-  } else if (requested && p.kind != Kind::insert && p.kind != Kind::refresh) {
+  } else if (requested && p.kind != Kind::insert && p.kind != Kind::refresh && p.kind != Kind::digest) {
     on_request_answer(at->first, p, *requested, now);
   } else if (refreshed && p.kind == Kind::refresh) {
+    const auto listed = std::get<Refresh>(std::move(p.body)).entries;
+    refreshed_[p.to].silent = false;
     drop_pending(at->first);
-    on_refresh_answer(*refreshed, now);
+    on_refresh_answer(m->header.view, listed, *refreshed, now);
+  } else if (difference && p.kind == Kind::digest) {
+    const ProxyId replica = p.to;
+    refreshed_[replica].silent = false;
+    drop_pending(at->first);
+    on_refresh_difference(replica, *difference, now);
   }
   resend_more(now);
   return true;
@@ -421,12 +434,9 @@ void Owner::on_insert_answer(const MessageHeader& h, Pending& p, const InsertAns
       s.version.term = std::max(s.version.term, a.version.term);
       s.acknowledged_version = s.version;
       if (!a.replicas.empty()) s.replicas = a.replicas, s.view = h.view;
-      if (s.state == RecordState::established && !s.refreshes) {
-        s.refreshes = now + options_.refresh_period;
-        timers_.insert({*s.refreshes, TimerKind::refresh, handle});
-      }
       bool quiet = p.quiet;
       drop_pending(request);
+      join_refresh(handle, s, now);
       if (!quiet) emit(event);
       return;
     }
@@ -506,36 +516,6 @@ void Owner::on_request_answer(uint32_t request, Pending& p, const RequestAnswer&
   const bool quiet = p.quiet;
   drop_pending(request);
   if (!quiet) emit(event);
-}
-
-void Owner::on_refresh_answer(const RefreshAnswer& a, Instant now) {
-  if (!a.unknown.empty()) resend_revocations(now);
-  for (uint32_t handle : a.unknown) insert_anew(handle, now);
-  // Its conflict brings the tombstone, with the time that is left of it.
-  for (uint32_t handle : a.revoked) {
-    auto at = sessions_.find(handle);
-    if (at != sessions_.end() && at->second.request == 0) start_insert(handle, at->second, {.quiet = true}, now);
-  }
-}
-
-// One insert serves all replicas.
-void Owner::insert_anew(uint32_t handle, Instant now) {
-  auto at = sessions_.find(handle);
-  // A session that is closing or half-open ends by itself.
-  if (at == sessions_.end() || at->second.request != 0 || at->second.state != RecordState::established) return;
-  ++counters_.inserted_anew;
-  start_insert(handle, at->second, {.quiet = true}, now);
-}
-
-// Where none of a session's replicas answers they may have left the view: whoever has its slot now says so to an
-// insert.
-void Owner::on_refresh_unanswered(const std::vector<Refresh::Entry>& entries, Instant now) {
-  const auto nodes = options_.view.nodes();
-  if (std::none_of(nodes.begin(), nodes.end(), [&](const ViewNode& n) { return reachable(n.id); })) return;
-  for (const Refresh::Entry& e : entries) {
-    auto at = sessions_.find(e.handle);
-    if (at != sessions_.end() && ++at->second.silent == at->second.replicas.size()) insert_anew(e.handle, now);
-  }
 }
 
 // A replica has lost mappings of ours (a cold start of the fleet): it may have lost tombstones with them.

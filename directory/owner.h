@@ -83,7 +83,7 @@ struct OwnerCounters {
   uint64_t retries = 0;   // of any request, sent again
   uint64_t degraded = 0;  // inserts accepted with fewer than W copies
   uint64_t busy = 0, conflicts = 0, refused = 0;
-  uint64_t refreshes = 0;      // messages
+  uint64_t refreshes = 0;      // messages, digests included
   uint64_t inserted_anew = 0;  // because a replica did not know the handle
   uint64_t refresh_unanswered = 0;
   uint64_t notices = 0;
@@ -135,15 +135,26 @@ class Owner {
     uint64_t bucket_counter = 0;
     bool acknowledged = false;
     std::vector<ProxyId> replicas;
-    ViewId view;                       // in which they are these
-    uint32_t silent = 0;               // so many of them have not answered the last refresh
-    uint32_t request = 0;              // of the insert that is out; 0: none
-    std::optional<Instant> ends;       // half-open and closing: forgotten then
-    std::optional<Instant> refreshes;  // established and acknowledged
+    ViewId view;                  // in which they are these
+    uint32_t request = 0;         // of the insert that is out; 0: none
+    std::optional<Instant> ends;  // half-open and closing: forgotten then
+    uint64_t counted = 0;         // in the digests of its replicas; 0: not, as long as it is not established everywhere
+  };
+  // What is refreshed at one replica, by the view in which it was told to be one.
+  struct Told {
+    RefreshDigests digests{};
+    size_t sessions = 0;
+    std::vector<Refresh::Entry> entries;  // to be sent
+  };
+  struct Refreshed {
+    std::map<ViewId, Told> told;
+    std::optional<Instant> due;
+    std::set<uint8_t> parts;  // to be listed
+    bool silent = false;      // the last refresh was not answered
   };
   // A request that is out until it is answered.
   struct Pending {
-    enum class Kind : uint8_t { insert, refresh, remove, revoke, unrevoke };
+    enum class Kind : uint8_t { insert, refresh, digest, remove, revoke, unrevoke };
     Kind kind = Kind::insert;
     MessageBody body;             // the same at each send (but for what is left of a revocation)
     std::vector<uint8_t> packet;  // owned bytes of an Insert's packet
@@ -160,11 +171,11 @@ class Owner {
     Instant due{};
     std::optional<Instant> gives_up;
   };
-  enum class TimerKind : uint8_t { pending, session, refresh, revoked };
+  enum class TimerKind : uint8_t { pending, session, refresh, list, buckets, revoked };
   struct Timer {
     Instant at;
     TimerKind kind;
-    uint32_t number;  // request or handle
+    uint32_t number;  // request, handle or proxy
     auto operator<=>(const Timer&) const = default;
   };
   struct Revocation {
@@ -198,14 +209,21 @@ class Owner {
 
   void on_insert_answer(const MessageHeader& h, Pending& p, const InsertAnswer& a, Instant now);
   void on_request_answer(uint32_t request, Pending& p, const RequestAnswer& a, Instant now);
-  void on_refresh_answer(const RefreshAnswer& a, Instant now);
+  void on_refresh_answer(ViewId view, const std::vector<Refresh::Entry>& listed, const RefreshAnswer& a, Instant now);
+  void on_refresh_difference(ProxyId from, const RefreshDifference& d, Instant now);
+  void on_silent_replica(ProxyId replica, Instant now);
   void insert_anew(uint32_t handle, Instant now);
-  void on_refresh_unanswered(const std::vector<Refresh::Entry>& entries, Instant now);
   void resend_revocations(Instant now);
   void resend_more(Instant now);
   void on_notice(const Notice& n, Instant now);
   void on_pending_due(uint32_t request, Instant now);
-  void refresh_due(Instant now);
+  void join_refresh(uint32_t handle, Session& s, Instant now);
+  void leave_refresh(uint32_t handle, Session& s);
+  void refresh_due(ProxyId replica, Instant now);
+  void list_all(ProxyId replica, Instant now);
+  void list_due(ProxyId replica, Instant now);
+  void list_part(ProxyId replica, size_t part, Instant now);
+  void tell(ProxyId replica, Instant now);
   void refresh(ProxyId replica, ViewId view, std::vector<Refresh::Entry> entries, Instant now);
   bool reachable(ProxyId p) const { return !options_.reachable || options_.reachable(p); }
 
@@ -217,6 +235,7 @@ class Owner {
   std::map<uint32_t, Session> sessions_;  // by handle
   std::unordered_map<SessionId, uint32_t, KeyedHash> handles_;
   std::map<uint32_t, Pending> pending_;  // by request
+  std::map<ProxyId, Refreshed> refreshed_;
   std::map<uint32_t, Revocation> revoked_;
   std::unordered_map<SessionId, uint32_t, KeyedHash> revoked_ids_;
   std::optional<Instant> revocations_resent_;

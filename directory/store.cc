@@ -63,6 +63,7 @@ StoredRecord Store::put(const Record& r, Instant expires) {
   } else {
     tombstones_ -= s.tombstone();
     toggle_digest(line);
+    leave_owner(line);
     if (line.indexed && !is_tombstone(r.state)) {
       forget_handle(line);
     } else if (line.indexed) {  // found by it as before, whatever its own handle is from now on
@@ -90,9 +91,10 @@ StoredRecord Store::put(const Record& r, Instant expires) {
     s.more().holders = {holder};
   }
   const ByteShare share = s.share() ? *s.share() : ByteShare{};
-  s.set_bucket(r.bucket_bytes, r.bucket_counter, 0);
+  s.keep_bucket(r.bucket_bytes, r.bucket_counter, 0);
   if (ByteShare* kept = s.share()) *kept = share;
   toggle_digest(line);
+  join_owner(line);
   tombstones_ += is_tombstone(r.state);
   if (!is_tombstone(r.state) && r.owner.is_member()) index_handle(line);
   if (added) {
@@ -123,7 +125,9 @@ void Store::expire(Instant now) {
     }
   };
   wheel_.expire(at, kExpiredAtOnce, ahead, [&](uint32_t place) -> Tick {
-    if (lines_[place].expires > at) return lines_[place].expires;
+    Line& line = lines_[place];
+    if (line.expires <= at) extend(line);
+    if (line.expires > at) return line.expires;
     erase(place);
     return 0;
   });
@@ -134,11 +138,18 @@ Instant Store::next_expiry() const {
   return next == kNoTick ? Instant::max() : instant(next);
 }
 
+void Store::erase(StoredRecord stored) {
+  const uint32_t place = place_of(*stored.line_);
+  wheel_.remove(place);
+  erase(place);
+}
+
 void Store::erase(uint32_t place) {
   Line& line = lines_[place];
   StoredRecord s(this, &line);
   forget_handle(line);
   toggle_digest(line);
+  leave_owner(line);
   tombstones_ -= s.tombstone();
   by_key_.erase(hash(line.key), place);
   if (line.has_more) {
@@ -158,6 +169,46 @@ void Store::toggle_digest(const Line& line) {
   digests_[line.key.slot().value] ^=
       mix64(line.key.high ^
             mix64(line.key.low ^ mix64(version ^ mix64(uint64_t(r.owner().value) << 8 | uint8_t(r.state())))));
+}
+
+// ---- owners ----
+
+bool Store::is_refreshed(const Line& line) {
+  return RecordState(line.state) == RecordState::established && own_handle(line).owner.is_member();
+}
+
+void Store::join_owner(const Line& line) {
+  if (!is_refreshed(line)) return;
+  Owned& of = owned_[owner_of(line)];
+  const StoredRecord s(this, const_cast<Line*>(&line));
+  of.digests[refresh_part(s.handle())] ^= refresh_digest(s.handle(), s.bucket_counter());
+  ++of.sessions;
+}
+
+void Store::leave_owner(const Line& line) {
+  if (!is_refreshed(line)) return;
+  const auto it = owned_.find(owner_of(line));
+  const StoredRecord s(this, const_cast<Line*>(&line));
+  it->second.digests[refresh_part(s.handle())] ^= refresh_digest(s.handle(), s.bucket_counter());
+  if (--it->second.sessions == 0) owned_.erase(it);
+}
+
+const RefreshDigests& Store::refresh_digests(NodeId owner, uint32_t incarnation) const {
+  static constexpr RefreshDigests kNothing{};
+  const auto it = owned_.find({owner, incarnation});
+  return it == owned_.end() ? kNothing : it->second.digests;
+}
+
+void Store::renew_part(NodeId owner, uint32_t incarnation, size_t part, Instant until) {
+  const auto it = owned_.find({owner, incarnation});
+  if (it != owned_.end()) it->second.until[part] = std::max(it->second.until[part], tick(until));
+}
+
+void Store::extend(Line& line) {
+  if (!is_refreshed(line)) return;
+  const Owned& of = owned_.find(owner_of(line))->second;
+  const Tick until = of.until[refresh_part(static_cast<uint32_t>(line.handle))];
+  if (until > line.expires) line.expires = until;  // it waits in the wheel for its end before
 }
 
 // ---- handles ----
@@ -249,6 +300,12 @@ uint64_t StoredRecord::bucket_counter() const {
 }
 
 void StoredRecord::set_bucket(uint64_t bytes, uint64_t counter, uint64_t left) {
+  store_->leave_owner(*line_);
+  keep_bucket(bytes, counter, left);
+  store_->join_owner(*line_);
+}
+
+void StoredRecord::keep_bucket(uint64_t bytes, uint64_t counter, uint64_t left) {
   if (bytes == kUnlimitedBytes && !line_->has_more) {
     line_->more = counter & kCounterMask;
     return;

@@ -18,8 +18,10 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <deque>
+#include <unordered_map>
 #include <vector>
 
 #include "base/prefetch.h"
@@ -111,6 +113,7 @@ class StoredRecord {
   More& more();
   More* known_more() const;
   void less();
+  void keep_bucket(uint64_t bytes, uint64_t counter, uint64_t left);
   Holder line_holder() const;
   bool inline_holder(const Holder& holder);
   void hold_among_others(Holder h, Instant now);
@@ -144,6 +147,12 @@ class Store {
   // The session to which its owner gave this handle; the record may have changed hands since.
   StoredRecord find_handle(NodeId owner, uint32_t incarnation, uint32_t handle, Instant now);
 
+  // Of an owner's established sessions of one incarnation; all 0 where it has none.
+  const RefreshDigests& refresh_digests(NodeId owner, uint32_t incarnation) const;
+  // All of those sessions in this part live until then, at least.
+  void renew_part(NodeId owner, uint32_t incarnation, size_t part, Instant until);
+
+  void erase(StoredRecord stored);
   // Takes away what has expired; some at a time, the rest is due at once.
   void expire(Instant now);
   Instant next_expiry() const;
@@ -170,7 +179,10 @@ class Store {
   size_t places() const { return places_; }
   StoredRecord at(size_t place, Instant now) {
     Line& line = lines_[place];
-    return line.state != 0 && line.expires > tick(now) ? StoredRecord(this, &line) : StoredRecord();
+    if (line.state == 0) return {};
+    const Tick at = tick(now);
+    if (line.expires <= at + kAboutToEnd) extend(line);
+    return line.expires > at ? StoredRecord(this, &line) : StoredRecord();
   }
 
  private:
@@ -205,9 +217,34 @@ class Store {
   void forget_handle(Line& line);
   void erase(uint32_t place);
   void toggle_digest(const Line& line);
+  // An owner's established sessions. Where all of a part are renewed, their lines are not touched: who meets one that
+  // is about to end looks here.
+  struct Owned {
+    RefreshDigests digests{};
+    std::array<Tick, kRefreshParts> until{};
+    size_t sessions = 0;
+  };
+  struct OwnerKey {
+    NodeId owner;
+    uint32_t incarnation;
+    bool operator==(const OwnerKey&) const = default;
+  };
+  struct OwnerHash {
+    size_t operator()(const OwnerKey& k) const noexcept {
+      return (uint64_t(k.owner.value) << 24 ^ k.incarnation) * kOdd >> 16;
+    }
+  };
+  static bool is_refreshed(const Line& line);  // counted in its owner's digests
+  static OwnerKey owner_of(const Line& line) {
+    return {own_handle(line).owner, static_cast<uint32_t>(line.incarnation)};
+  }
+  void join_owner(const Line& line);
+  void leave_owner(const Line& line);
+  void extend(Line& line);
 
   static constexpr int kTickShift = 10;
-  static constexpr Tick kTickMax = (Tick{1} << 48) - 1;  // nine years
+  static constexpr Tick kAboutToEnd = Tick{15'000'000'000} >> kTickShift;  // longer than a lease that is granted of it
+  static constexpr Tick kTickMax = (Tick{1} << 48) - 1;                    // nine years
   static constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
   uint64_t salt_;
   Instant start_;
@@ -216,6 +253,7 @@ class Store {
   PlaceIndex by_key_, by_handle_;
   ExpiryWheel wheel_;
   ReservedArray<uint64_t> digests_;
+  std::unordered_map<OwnerKey, Owned, OwnerHash> owned_;
   std::deque<More> mores_;
   std::vector<uint32_t> free_mores_;
   size_t tombstones_ = 0;

@@ -227,6 +227,15 @@ struct Fill {
     m.first = static_cast<uint16_t>(rng.below(32'768));
     m.last = static_cast<uint16_t>(m.first + m.digests.size() * rng.between(1, 512) - 1);
   }
+  void operator()(RefreshDigest& m) {
+    m.incarnation = static_cast<uint32_t>(bits(rng, 24));
+    for (uint64_t& d : m.digests) d = bits(rng, 64);
+  }
+  void operator()(RefreshDifference& m) {
+    for (size_t part = 0; part < kRefreshParts; ++part) {
+      if (flag(rng)) m.parts.push_back(static_cast<uint8_t>(part));
+    }
+  }
   void operator()(SummaryRequest& m) { m = {u32(rng), u32(rng), bits(rng, 64)}; }
   void operator()(SummaryBlocks& m) {
     packet.resize(rng.between(1, kSummaryBlocksMax) * SessionFilter::kBlockBytes);
@@ -426,6 +435,8 @@ struct Describe {
             {"placed", placed}};
   }
   json operator()(const SlotDigests& m) { return {{"first", m.first}, {"last", m.last}, {"digests", m.digests}}; }
+  json operator()(const RefreshDigest& m) { return {{"incarnation", m.incarnation}, {"digests", m.digests}}; }
+  json operator()(const RefreshDifference& m) { return {{"parts", m.parts}}; }
   json operator()(const SummaryRequest& m) {
     return {{"version", m.version}, {"block", m.block}, {"number", m.number}};
   }

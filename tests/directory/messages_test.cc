@@ -281,7 +281,8 @@ json valid_vectors() {
         header = random_header(rng);
         body = random_body(rng, index, packet);
         bytes = encode(header, body);
-      } while (bytes.size() > 240);
+      } while (bytes.size() >
+               (std::holds_alternative<RefreshDigest>(body) ? kMessageSizeMax : 240));  // it has one size
       json v = to_json(header, body);
       v["bytes"] = to_hex(bytes);
       out.push_back(v);

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Refresh between a real owner and a real node: what it costs where nothing has changed, and that whatever one of them
+// has lost is found and mended.
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "directory/node.h"
+#include "directory/owner.h"
+
+namespace statecast {
+namespace {
+
+constexpr MemberId kMember{1};
+constexpr ProxyId kProxy{1};
+constexpr GroupId kGroup{10};
+
+// One node and one owner; messages arrive at once.
+class RefreshTest : public testing::Test {
+ protected:
+  RefreshTest() {
+    start_node();
+    owner_ = std::make_unique<Owner>(OwnerOptions{.self = kMember, .view = view_}, 2);
+    run(2s);
+  }
+  void start_node() {
+    DirectoryGroup group{.id = kGroup, .secret = secret_};
+    group.members = {kMember};
+    node_ =
+        std::make_unique<Node>(NodeOptions{.self = kProxy, .view = view_, .groups = {group}, .seed = ++seed_}, now_);
+  }
+
+  SessionId session(uint32_t n) const {
+    Endpoint client{*IpAddress::parse("10.0.0.0"), Port{static_cast<uint16_t>(1024 + n % 60'000)}};
+    client.address.raw[3] = static_cast<uint8_t>(n / 60'000);
+    return SessionId::tuple(kGroup, Protocol::tcp, client, *Endpoint::parse("203.0.113.10:443"));
+  }
+  SessionKey key(uint32_t n) const { return session_key(session(n), secret_); }
+  void establish(uint32_t n) { owner_->insert({.id = session(n), .established = true}, now_), pump(); }
+  size_t alive(uint32_t sessions) const {
+    size_t n = 0;
+    for (uint32_t i = 0; i < sessions; ++i) {
+      auto r = node_->find(key(i), now_);
+      n += r && r->state == RecordState::established;
+    }
+    return n;
+  }
+
+  void pump() {
+    const NodeId me = NodeId::member(kMember), proxy = NodeId::proxy(kProxy);
+    for (bool said = true; said;) {
+      said = false;
+      for (DirectoryOutput o; owner_->next_output(o); said = true) {
+        auto m = decode(o.message);
+        const bool refresh = std::holds_alternative<Refresh>(m->body) || std::holds_alternative<RefreshDigest>(m->body);
+        datagrams_ += refresh;
+        if (!lost_ || !lost_(m->body)) node_->on_message(me, o.message, now_);
+      }
+      for (DirectoryOutput o; node_->next_output(o); said = true) {
+        if (o.to == proxy) {
+          node_->on_message(proxy, o.message, now_);
+        } else if (o.to == me) {
+          auto m = decode(o.message);
+          const bool answer =
+              std::holds_alternative<RefreshAnswer>(m->body) || std::holds_alternative<RefreshDifference>(m->body);
+          datagrams_ += answer;
+          if (!lost_ || !lost_(m->body)) owner_->on_message(proxy, o.message, now_);
+        }
+      }
+      for (OwnerEvent e; owner_->next_event(e);) {}
+    }
+  }
+  void run(Duration d) {
+    for (const Instant until = now_ + d; now_ < until;) {
+      now_ = std::min(until, std::max(now_ + 1us, std::min(owner_->next_deadline(), node_->next_deadline())));
+      if (heard_ + 250ms <= now_) node_->on_member_heard(kMember, heard_ = now_);
+      if (node_->next_deadline() <= now_) node_->on_deadline(now_);
+      if (owner_->next_deadline() <= now_) owner_->on_deadline(now_);
+      pump();
+    }
+  }
+
+  const View view_{{.revision = 1, .replicas = 3, .writes = 2}, {{kProxy, "a"}}};
+  GroupSecret secret_{};
+  uint64_t seed_ = 0;
+  Instant now_{1h}, heard_{};
+  std::unique_ptr<Node> node_;
+  std::unique_ptr<Owner> owner_;
+  size_t datagrams_ = 0;
+  std::function<bool(const MessageBody&)> lost_;
+};
+
+constexpr uint32_t kSessions = 20'000;
+
+TEST_F(RefreshTest, CostsTwoDatagramsAPeriodWhereNothingHasChanged) {
+  for (uint32_t i = 0; i < kSessions; ++i) establish(i);
+  run(16s);
+  datagrams_ = 0;
+  run(150s);
+  EXPECT_LE(datagrams_, 2u * 10);
+  EXPECT_EQ(alive(kSessions), kSessions) << "two lifetimes later";
+  // Half of them end, and others come.
+  for (uint32_t i = 0; i < kSessions / 2; ++i) owner_->close(session(i), now_), pump();
+  for (uint32_t i = kSessions; i < kSessions + 5000; ++i) establish(i);
+  run(150s);
+  EXPECT_LE(datagrams_, 2u * 21);
+  EXPECT_EQ(alive(kSessions), kSessions / 2);
+  EXPECT_EQ(alive(kSessions + 5000), kSessions / 2 + 5000);
+}
+
+TEST_F(RefreshTest, NobodyRefreshesForAnOwnerThatIsGone) {
+  for (uint32_t i = 0; i < 1000; ++i) establish(i);
+  run(40s);
+  lost_ = [](const MessageBody&) { return true; };
+  run(61s);
+  EXPECT_EQ(alive(1000), 0u);
+  EXPECT_EQ(node_->status(now_).records, 0u);
+}
+
+TEST_F(RefreshTest, WhatTheNodeHasLostIsInsertedAnew) {
+  for (uint32_t i = 0; i < 1000; ++i) establish(i);
+  start_node();  // it has forgotten everything
+  EXPECT_EQ(alive(1000), 0u);
+  run(20s);
+  EXPECT_EQ(alive(1000), 1000u);
+}
+
+TEST_F(RefreshTest, ABucketThatWasLostOnItsWayIsFound) {
+  for (uint32_t i = 0; i < 1000; ++i) establish(i);
+  run(16s);
+  lost_ = [](const MessageBody& m) { return std::holds_alternative<Refresh>(m) || std::holds_alternative<Insert>(m); };
+  for (uint32_t i = 0; i < 1000; i += 10) owner_->set_bucket(session(i), 123'456, now_);
+  run(5s);  // three tries, all lost
+  lost_ = nullptr;
+  EXPECT_EQ(node_->find(key(10), now_)->bucket_bytes, kUnlimitedBytes);
+  run(16s);
+  for (uint32_t i = 0; i < 1000; i += 10) EXPECT_EQ(node_->find(key(i), now_)->bucket_bytes, 123'456u) << i;
+  EXPECT_EQ(node_->find(key(11), now_)->bucket_bytes, kUnlimitedBytes);
+}
+
+}  // namespace
+}  // namespace statecast
