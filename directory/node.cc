@@ -542,12 +542,13 @@ void Node::State::on_unrevoke(const MessageHeader& h, NodeId from, const Unrevok
   Record r = s.record();
   r.state = RecordState::removed;
   r.version = lift_version(r.version);
+  // As long as what it lifts: late copies of that have to find it.
   begin_request({.kind = Request::Kind::unrevoke,
                  .reply_to = reply_to(h, from),
                  .origin = h.origin,
                  .request = h.request,
                  .record = r},
-                now + kRemovedLife, true, now);
+                std::max(s.expires(), now + kRemovedLife), true, now);
 }
 
 }  // namespace statecast

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "directory/record_order.h"
+
 namespace statecast::sim {
 
 namespace {
@@ -137,14 +139,18 @@ void check_memory_back(World& w, Checkers& check) {
       if (w.find_kernel(m, s)) w.close(s, m);
   }
   w.run(kMemoryBack);
-  size_t revoked = 0;
+  size_t revoked = 0, lifted = 0;  // those live for minutes
   for (SessionNumber s = 0; s < check.sessions(); ++s) {
+    bool is_revoked = false, is_lifted = false;
     for (uint32_t p = 1; p <= w.last_proxy(); ++p) {
-      auto r = w.up(p) ? w.node(p).find(w.key(s), w.local(p)) : std::nullopt;
-      if (!r || r->state != RecordState::revoked) continue;
-      ++revoked;
-      break;
+      if (!w.up(p)) continue;
+      const auto r = w.node(p).find(w.key(s), w.local(p));
+      if (!r) continue;
+      is_revoked = is_revoked || r->state == RecordState::revoked;
+      is_lifted = is_lifted || is_lift(*r);
     }
+    revoked += is_revoked;
+    lifted += is_lifted;
   }
   auto left = [&](uint32_t p, const char* what, size_t n, size_t most) {
     if (n > most)
@@ -156,7 +162,7 @@ void check_memory_back(World& w, Checkers& check) {
     if (!w.up(p)) continue;
     NodeStatus status = w.node(p).status(w.local(p));
     left(p, "held mappings", status.records, 0);
-    left(p, "tombstones", status.tombstones, revoked);
+    left(p, "tombstones", status.tombstones, revoked + lifted);
     left(p, "placed records", status.placed, 0);
     left(p, "open questions", w.querier(p).outstanding(), 0);
     for (const auto& peer : status.peers) left(p, "changes listed", peer.changes_pending, 0);
