@@ -65,7 +65,8 @@ struct OwnerOptions {
   Duration established_lifetime = 60s;
   Duration closing_lifetime = 60s;
   Duration refresh_period = 15s;
-  size_t sessions_max = 4'000'000;  // more are `refused`
+  size_t refresh_listed_max = kRefreshEntriesMax;  // more sessions at one replica are refreshed by digests
+  size_t sessions_max = 4'000'000;                 // more are `refused`
 };
 
 struct OwnerInsert {

@@ -45,7 +45,7 @@ void Owner::refresh_due(ProxyId replica, Instant now) {
   timers_.insert({*(r.due = now + options_.refresh_period), TimerKind::refresh, replica.value});
   if (!reachable(replica)) return on_silent_replica(replica, now);
   const auto& [view, told] = *r.told.begin();
-  if (r.told.size() > 1 || told.sessions <= kRefreshEntriesMax) return list_all(replica, now);
+  if (r.told.size() > 1 || told.sessions <= options_.refresh_listed_max) return list_all(replica, now);
   ++counters_.refreshes;
   add_request({.kind = Pending::Kind::digest,
                .body = RefreshDigest{options_.incarnation, told.digests},

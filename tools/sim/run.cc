@@ -61,6 +61,7 @@ RunResult shape_of(const RunOptions& o) {
   k.doubles = rng.chance(0.7);
   if (rng.chance(0.3)) k.revokes = 0;
   if (rng.chance(0.3)) k.closes = 0;
+  if (Rng(o.seed).chance(0.5)) w.refresh_listed_max = 0;  // few sessions, and yet by digests
   if (o.proxies) w.proxies = *o.proxies;
   if (o.members) w.members = *o.members;
   if (o.replicas) w.replicas = *o.replicas;

@@ -43,6 +43,7 @@ struct WorldOptions {
   bool partition_available = false;
   bool clock_drift = true;
   uint64_t bucket_bytes = kUnlimitedBytes;
+  size_t refresh_listed_max = kRefreshEntriesMax;
   uint32_t cache_entries = 4'096;  // of each proxy
   size_t records_max = 1 << 18;    // of each node
 };

@@ -42,7 +42,8 @@ void World::restart_member(uint32_t m, Disk disk) {
                    .incarnation = ++x.incarnation,
                    .view = everybody_,
                    .reachable = [this, m](ProxyId p) { return now_ - members_[m].heard[p.value] < kHeardLife; },
-                   .rtt = [this, self](ProxyId p) { return network_.rtt(self, NodeId::proxy(p)); }},
+                   .rtt = [this, self](ProxyId p) { return network_.rtt(self, NodeId::proxy(p)); },
+                   .refresh_listed_max = options_.refresh_listed_max},
       rng_.next());
   x.events.clear();
   x.removed.clear();
