@@ -131,22 +131,37 @@ bool Faults::may_fail() const {
   return 2 * (out + 1) < world_.view().nodes().size() + 1;
 }
 
+// Whoever can be heard has what the newest view gives it. Views follow each other one at a time (design): whoever makes
+// the next one waits for this.
+bool Faults::handed_over() const {
+  for (const ViewNode& n : world_.view().nodes()) {
+    const uint32_t p = n.id.value;
+    if (!world_.up(p) || world_.paused(p) || cut_off_.contains(p)) continue;
+    const NodeStatus status = const_cast<World&>(world_).node(p).status(world_.local(p));
+    if (!status.in_sync || status.view != world_.view().id()) return false;
+  }
+  return true;
+}
+
 void Faults::crash() {
   const uint32_t p = any(true);
   if (p == 0 || !may_fail()) return;
   world_.crash(p);
   if (rng_.chance(0.3) && has(Fault::leave)) {  // its membership runs out
-    world_.after(some(1s, 12s), [this, p] {
-      if (over_ || world_.up(p) || !world_.in_view(p) || world_.view().nodes().size() < 3) return;
-      auto without = nodes();
-      without.erase(p);
-      announce(without);
-    });
+    world_.after(some(1s, 12s), [this, p] { take_out(p); });
     return;
   }
   world_.after(some(10ms, 8s), [this, p] {
     if (!world_.up(p)) world_.start(p);
   });
+}
+
+void Faults::take_out(uint32_t p) {
+  if (over_ || world_.up(p) || !world_.in_view(p) || world_.view().nodes().size() < 3) return;
+  if (!handed_over()) return world_.after(200ms, [this, p] { take_out(p); });
+  auto without = nodes();
+  without.erase(p);
+  announce(without);
 }
 
 void Faults::pause() {
@@ -217,7 +232,7 @@ void Faults::tell(uint32_t p, size_t view) {
 }
 
 void Faults::join() {
-  if (careful_ && !may_fail()) return;
+  if (!handed_over() || (careful_ && !may_fail())) return;
   auto with = nodes();
   for (uint32_t p = 1; p <= world_.last_proxy(); ++p) {
     if (with.contains(p) || leaving_.contains(p)) continue;
@@ -230,19 +245,22 @@ void Faults::join() {
 void Faults::leave(bool comes_back) {
   const uint32_t p = any(true);
   auto without = nodes();
-  if (p == 0 || without.size() < 3 || (careful_ && !may_fail())) return;
+  if (p == 0 || without.size() < 3 || !handed_over() || (careful_ && !may_fail())) return;
   without.erase(p);
   announce(without);
   if (!comes_back) {
     leaving_.insert(p);
     return stop_when_handed_over(p, 0);
   }
-  world_.after(some(20ms, 5s), [this, p] {
-    auto with = nodes();
-    if (over_ || !with.insert(p).second) return;
-    if (!world_.up(p)) world_.start(p);
-    announce(with);
-  });
+  world_.after(some(20ms, 5s), [this, p] { come_back(p); });
+}
+
+void Faults::come_back(uint32_t p) {
+  auto with = nodes();
+  if (over_ || !with.insert(p).second) return;
+  if (!handed_over()) return world_.after(200ms, [this, p] { come_back(p); });
+  if (!world_.up(p)) world_.start(p);
+  announce(with);
 }
 
 // As an operator does: once everybody has what is its, and has had it for a while.

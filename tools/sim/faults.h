@@ -66,11 +66,14 @@ class Faults {
   void slow();
   void join();
   void leave(bool comes_back);
+  void come_back(uint32_t p);
+  void take_out(uint32_t p);
   void member_fault(Fault f);
   void announce(const std::set<uint32_t>& nodes);
   void tell(uint32_t p, size_t view);
   void stop_when_handed_over(uint32_t p, int tries);
   bool may_fail() const;
+  bool handed_over() const;
   uint32_t any(bool in_view) const;  // of those that run; 0: none
   std::set<uint32_t> nodes() const;
   Duration some(Duration least, Duration most);
