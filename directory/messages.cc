@@ -15,8 +15,8 @@ namespace statecast {
 
 namespace {
 
-static_assert(kMessageHeaderSize + 4 + 8 + 8 + 2 + 2 + 1 + 1 + kSyncRecordsMax * (kRecordSize + 1) <= kMessageSizeMax);
-static_assert(kMessageHeaderSize + 4 + 8 + 8 + 2 + 2 + 1 + 1 + 2 * kSlotRangesMax * 4 <= kMessageSizeMax);
+static_assert(kMessageHeaderSize + 4 + 8 + 8 + 1 + 6 + 1 + 1 + kSyncRecordsMax * (kRecordSize + 1) <= kMessageSizeMax);
+static_assert(kMessageHeaderSize + 4 + 8 + 8 + 1 + 6 + 1 + 1 + 2 * kSlotBytesMax <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 4 + 4 + 8 + 8 + 2 + kHeartbeatMembersMax * 3 <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 3 + 1 + kRefreshEntriesMax * 17 <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 4 + 4 + 4 + 8 + 2 + kSummaryBlocksMax * SessionFilter::kBlockBytes <=
@@ -80,6 +80,7 @@ void member(auto& io, Of<MemberId> auto& m) {
 
 constexpr auto kProxy = [](auto& io, auto& p) { proxy(io, p); };
 constexpr auto kMember = [](auto& io, auto& m) { member(io, m); };
+constexpr auto kU8 = [](auto& io, auto& v) { io.u8(v); };
 constexpr auto kU32 = [](auto& io, auto& v) { io.u32(v); };
 
 // A live mapping to a member names it.
@@ -292,8 +293,11 @@ void walk(auto& io, Of<SyncChunk> auto& m) {
   io.u64(m.cursor);
   io.u64(m.next);
   io.flag(m.expects);
-  slots(io, m.out_of_sync);
-  slots(io, m.lacking);
+  io.u16(m.first_slot);
+  for (auto* bits : {&m.out_of_sync, &m.lacking}) {
+    io.list16(*bits, kSlotBytesMax, kU8);
+    io.check(m.first_slot + 8 * bits->size() <= kSlots);
+  }
   io.list8(m.records, kSyncRecordsMax, kRecord);
   io.list8(m.placed, kSyncRecordsMax, [](auto& in, auto& p) {
     record(in, p.record);

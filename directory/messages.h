@@ -70,6 +70,7 @@ inline constexpr size_t kRecordSize = 59;
 inline constexpr size_t kHeartbeatMembersMax = 400;  // more members heard: more heartbeats
 inline constexpr size_t kSyncRecordsMax = 22;        // of one SyncChunk, held and placed
 inline constexpr size_t kSlotRangesMax = 150;        // of one message
+inline constexpr size_t kSlotBytesMax = 512;         // of a bit for each slot, in one message
 inline constexpr size_t kRefreshEntriesMax = 60;     // of one Refresh; its answer lists at most as many
 
 // Slots first..last, both included.
@@ -278,14 +279,16 @@ struct SyncChunk {
     bool born_new = false;
     bool operator==(const Placed&) const = default;
   };
-  uint32_t boot = 0;                   // the answerer's: when it changes, the asker starts over
-  uint64_t cursor = 0;                 // of the request
-  uint64_t next = 0;                   // ask with this; 0: that was all
-  bool expects = false;                // the sender is out of sync somewhere until a hand-over that it waits for
-  std::vector<SlotRange> out_of_sync;  // at a slot: where the sender's word does not count, of cursor..next-1
-  std::vector<SlotRange> lacking;      // the same, of the view before
-  std::vector<Record> records;         // held
-  std::vector<Placed> placed;          // placed only: perhaps held elsewhere
+  uint32_t boot = 0;     // the answerer's: when it changes, the asker starts over
+  uint64_t cursor = 0;   // of the request
+  uint64_t next = 0;     // ask with this; 0: that was all
+  bool expects = false;  // the sender is out of sync somewhere until a hand-over that it waits for
+  // At a slot: where the sender's word does not count, of cursor..next-1; a bit each from first_slot on, lowest first.
+  uint16_t first_slot = 0;
+  std::vector<uint8_t> out_of_sync;
+  std::vector<uint8_t> lacking;  // the same, of the view before
+  std::vector<Record> records;   // held
+  std::vector<Placed> placed;    // placed only: perhaps held elsewhere
 };
 
 // --- to holders and owners ---

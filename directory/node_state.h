@@ -417,8 +417,8 @@ struct Node::State {
     bool expects = false;  // it waits for a hand-over itself
     uint64_t cursor = 0;
     uint32_t request = 0;
-    std::vector<SlotRange> slots;                 // asked for
-    std::vector<SlotRange> out_of_sync, lacking;  // what it said of itself
+    std::vector<SlotRange> slots;              // asked for
+    std::bitset<kSlots> out_of_sync, lacking;  // what it said of itself
     Instant again{};
   };
   enum class SyncVerdict : uint8_t { wait, complete, complete_of_source, incomplete };

@@ -26,18 +26,27 @@ constexpr uint64_t kPlacedCursor = 1ull << 63;
 uint64_t placed_cursor(const SessionKey& key) {
   return kPlacedCursor | key.high >> 1;
 }
-// The next slot of those that matter; `open`: the last range may grow.
-void add_slot(std::vector<SlotRange>& ranges, bool& open, uint16_t slot, bool chosen) {
-  if (chosen && open) ranges.back().last = slot;
-  if (chosen && !open) ranges.push_back({slot, slot});
-  open = chosen;
+// A bit for each slot, as in a SyncChunk.
+void set_slot(std::vector<uint8_t>& bits, size_t at) {
+  if (bits.size() <= at / 8) bits.resize(at / 8 + 1);
+  bits[at / 8] = static_cast<uint8_t>(bits[at / 8] | 1u << at % 8);
+}
+void add_slots(std::bitset<kSlots>& to, size_t first, const std::vector<uint8_t>& bits) {
+  for (size_t i = 0; i < 8 * bits.size(); ++i) {
+    if (bits[i / 8] >> i % 8 & 1) to.set(first + i);
+  }
 }
 }  // namespace
 
 std::vector<SlotRange> slot_ranges(const std::vector<uint16_t>& slots, const Chosen& chosen) {
   std::vector<SlotRange> out;
-  bool open = false;
-  for (uint16_t slot : slots) add_slot(out, open, slot, chosen(slot));
+  bool open = false;  // the last range may grow
+  for (uint16_t slot : slots) {
+    const bool is = chosen(slot);
+    if (is && open) out.back().last = slot;
+    if (is && !open) out.push_back({slot, slot});
+    open = is;
+  }
   return out;
 }
 
@@ -165,14 +174,11 @@ void Node::State::on_sync_request(const MessageHeader& h, Peer& p, const SyncReq
                   .cursor = m.cursor,
                   .next = 0,
                   .expects = std::any_of(unsynced.begin(), unsynced.end(), [](auto& x) { return x.source != 0; }),
-                  .out_of_sync = {},
-                  .lacking = {},
                   .records = {},
                   .placed = {}};
   auto asked = [&](Slot slot) { return holds(m.slots, slot) && options.view.is_replica(p.id, slot); };
   if (m.cursor < kSyncRecordsCursor) {
-    // As far as the message's room for ranges goes.
-    bool open = false, open_lacking = false;
+    // From the first that counts for nothing as far as the message has room.
     unsigned slot = static_cast<uint16_t>(m.cursor);
     if (unsynced.empty() && formers.empty()) slot = kSlots;  // sure of all that anybody counts it for
     auto of_slot = std::lower_bound(unsynced.cbegin(), unsynced.cend(), slot,
@@ -182,16 +188,15 @@ void Node::State::on_sync_request(const MessageHeader& h, Peer& p, const SyncReq
       slot = range == m.slots.end() ? kSlots : std::max<unsigned>(slot, range->first);
       if (slot == kSlots) break;
       auto s = static_cast<uint16_t>(slot);
-      if (!options.view.is_replica(p.id, Slot{s})) continue;
-      bool out = !synced.test(s) && !retired.test(s);
+      if (!options.view.is_replica(p.id, Slot{s}) || synced.test(s) || retired.test(s)) continue;
+      if (chunk.out_of_sync.empty()) chunk.first_slot = s / 8 * 8;
+      if (slot >= chunk.first_slot + 8 * kSlotBytesMax) break;
+      set_slot(chunk.out_of_sync, slot - chunk.first_slot);
       // A replica that stays, and has yet to make sure of what it has, was in sync in the view before.
       while (of_slot != unsynced.cend() && of_slot->slot < s) ++of_slot;
-      const Missing* missing = out && of_slot != unsynced.cend() && of_slot->slot == s ? &*of_slot : nullptr;
-      bool had_it = missing && missing->had_it && missing->source + 1 == options.view.id().revision;
-      bool room = chunk.out_of_sync.size() < kSlotRangesMax && chunk.lacking.size() < kSlotRangesMax;
-      if (!room && ((out && !open) || (out && !had_it && !open_lacking))) break;
-      add_slot(chunk.out_of_sync, open, s, out);
-      add_slot(chunk.lacking, open_lacking, s, out && !had_it);
+      const Missing* missing = of_slot != unsynced.cend() && of_slot->slot == s ? &*of_slot : nullptr;
+      const bool had_it = missing && missing->had_it && missing->source + 1 == options.view.id().revision;
+      if (!had_it) set_slot(chunk.lacking, slot - chunk.first_slot);
     }
     chunk.next = slot;  // after the last one: kSyncRecordsCursor
   } else if (m.cursor < kPlacedCursor) {
@@ -226,8 +231,8 @@ void Node::State::on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk
   if (!of || m.boot != p.boot) return;
   Walk& walk = *of;
   if (walk.done || h.request != walk.request || m.cursor != walk.cursor) return;  // a late copy
-  walk.out_of_sync.insert(walk.out_of_sync.end(), m.out_of_sync.begin(), m.out_of_sync.end());
-  walk.lacking.insert(walk.lacking.end(), m.lacking.begin(), m.lacking.end());
+  add_slots(walk.out_of_sync, m.first_slot, m.out_of_sync);
+  add_slots(walk.lacking, m.first_slot, m.lacking);
   walk.expects = walk.expects || m.expects;
   walk.cursor = m.next;
   walk.done = m.next == 0;
@@ -259,7 +264,7 @@ void Node::State::take_synced(Peer& p, const Record& r, Instant now) {
   if (!speaks_for(p, r.key.slot()) && !is_tombstone(r.state)) return;
   Walk* walk = walk_of(p.id);
   // Of one that is out of sync itself: it counts for nothing, unless nobody knows better in the end.
-  const bool doubts = walk && holds(walk->lacking, r.key.slot()) && !is_tombstone(r.state);
+  const bool doubts = walk && walk->lacking.test(r.key.slot().value) && !is_tombstone(r.state);
   if (doubts && store.find(r.key, now) && !doubtful.contains(r.key)) return;
   // Its share of the byte bucket was granted by this replica before, or by another: not again.
   apply_held(r, now + std::chrono::milliseconds(r.remaining_ms), false, p.id, now, is_lift(r));
@@ -307,7 +312,7 @@ Node::State::SyncVerdict Node::State::judge_sync(const Missing& missing, Instant
   auto walked = [&](ProxyId id, bool as_of_source) {
     auto it = walks.find(id);
     if (it == walks.end() || !it->second.done) return false;
-    return !holds(as_of_source && last ? it->second.lacking : it->second.out_of_sync, slot);
+    return !(as_of_source && last ? it->second.lacking : it->second.out_of_sync).test(slot.value);
   };
   auto settled = [&](ProxyId id) {
     auto it = walks.find(id);
@@ -320,7 +325,7 @@ Node::State::SyncVerdict Node::State::judge_sync(const Missing& missing, Instant
     synced_ones += walked(id, false);
     all = all && settled(id);
     auto it = walks.find(id);
-    expected = expected || (it != walks.end() && it->second.expects && holds(it->second.out_of_sync, slot));
+    expected = expected || (it != walks.end() && it->second.expects && it->second.out_of_sync.test(slot.value));
   }
   const View* former = former_view(missing.source);
   bool alone = options.view.replica_count() == 1 && !former;
@@ -364,7 +369,7 @@ void Node::State::check_sync(Instant now, ProxyId walked) {
     // One that was out of sync itself when it was asked, and no longer is: once more.
     for (ProxyId id : options.view.replicas(slot)) {
       auto walk = walks.find(id);
-      if (walk != walks.end() && walk->second.done && holds(walk->second.out_of_sync, slot) &&
+      if (walk != walks.end() && walk->second.done && walk->second.out_of_sync.test(slot.value) &&
           !peer(id)->out_of_sync_in(slot))
         again.insert(id);
     }

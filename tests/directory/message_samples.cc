@@ -209,8 +209,9 @@ struct Fill {
     m.next = bits(rng, 64);
     m.expects = flag(rng);
     if (m.cursor < kSyncRecordsCursor) {
-      m.out_of_sync = random_slots(rng);
-      m.lacking = random_slots(rng);
+      m.first_slot = static_cast<uint16_t>(rng.below(kSlots - 8 * kSlotBytesMax));
+      m.out_of_sync = random_list<uint8_t>(rng, kSlotBytesMax, [&] { return static_cast<uint8_t>(bits(rng, 8)); });
+      m.lacking = random_list<uint8_t>(rng, kSlotBytesMax, [&] { return static_cast<uint8_t>(bits(rng, 8)); });
       return;
     }
     m.records = random_list<Record>(rng, kSyncRecordsMax, [&] { return random_record(rng); });
@@ -429,8 +430,9 @@ struct Describe {
             {"cursor", m.cursor},
             {"next", m.next},
             {"expects", m.expects},
-            {"out_of_sync", j(m.out_of_sync)},
-            {"lacking", j(m.lacking)},
+            {"first_slot", m.first_slot},
+            {"out_of_sync", m.out_of_sync},
+            {"lacking", m.lacking},
             {"records", records},
             {"placed", placed}};
   }

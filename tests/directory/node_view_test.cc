@@ -476,7 +476,8 @@ TEST(NodeView, ReplicasThatDifferFindItOut) {
   c.run(45s);
   for (const SessionId& id : all) EXPECT_EQ(copies(c, id), 3u);
   EXPECT_GT(c.counter(1, "directory.repair.slots"), 2u);
-  EXPECT_EQ(c.counter(2, "directory.sync.received.records"), c.counter(3, "directory.sync.received.records"));
+  // One of the others may come to walk through what the third has brought back meanwhile.
+  EXPECT_LE(c.counter(2, "directory.sync.received.records") + c.counter(3, "directory.sync.received.records"), 3u);
   // Where nothing differs it costs a message in 10 s.
   digests = chunks = 0;
   c.run(50s);
