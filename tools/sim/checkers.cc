@@ -109,11 +109,14 @@ void Checkers::on_close(MemberId m, SessionNumber s) {
   std::erase_if(session(s).acks, [&](const Ack& a) { return a.member == m; });
 }
 
-// What it was told before counts no longer; a revocation under way is nobody's any more.
-void Checkers::on_member(MemberId m, MemberChange) {
+// What it was told before counts no longer; a revocation under way is nobody's any more, and one that only its disk had
+// is none.
+void Checkers::on_member(MemberId m, MemberChange change) {
   for (Session& x : sessions_) {
     std::erase_if(x.acks, [&](const Ack& a) { return a.member == m; });
-    if (x.revoked_by == m) x.awaits_silent = false;
+    if (x.revoked_by != m) continue;
+    x.awaits_silent = false;
+    if (change == MemberChange::forgot && !x.stored) x.revoked = false;
   }
 }
 

@@ -43,7 +43,7 @@ class Observer {
   virtual void on_revoke(MemberId, SessionNumber) {}            // the call; member 0: the operator
   virtual void on_unrevoke(MemberId, SessionNumber) {}
   virtual void on_operator_answer(SessionNumber, RequestAnswer::Status) {}
-  enum class MemberChange : uint8_t { restarted, killed, started };
+  enum class MemberChange : uint8_t { restarted, forgot, killed, started };  // forgot: restarted without its disk
   virtual void on_member(MemberId, MemberChange) {}
   // --- the run ---
   // A message leaves; `arrives`: at least one copy will.

@@ -125,6 +125,7 @@ void Trace::on_member(MemberId m, MemberChange change) {
   note(12, m.value, static_cast<uint64_t>(change));
   const char* what = change == MemberChange::killed    ? " dies"
                      : change == MemberChange::started ? " is up"
+                     : change == MemberChange::forgot  ? " restarts, its disk is lost"
                                                        : " restarts";
   if (options_.on()) line(to_string(NodeId::member(m)) + what);
 }

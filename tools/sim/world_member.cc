@@ -48,7 +48,8 @@ void World::restart_member(uint32_t m, Disk disk) {
   x.events.clear();
   x.removed.clear();
   if (disk == Disk::lost) x.revoked.clear();
-  for (Observer* o : observers_) o->on_member({m}, Observer::MemberChange::restarted);
+  const auto change = disk == Disk::lost ? Observer::MemberChange::forgot : Observer::MemberChange::restarted;
+  for (Observer* o : observers_) o->on_member({m}, change);
   const Instant now = enter(x.clock);
   std::erase_if(x.revoked, [&](const auto& r) { return r.second <= now; });
   for (const auto& [s, ends] : x.revoked) x.owner->restore_revocation(id(s), ends - now, now);
