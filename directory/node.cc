@@ -361,6 +361,11 @@ void Node::State::on_query(const Incoming& in, const Query& m, Instant now) {
   a.remaining_ms = wire_remaining(s.expires(), now);
   if (s.group() != m.group) return answer(QueryAnswer::Status::none, count.query_none);
   if (s.tombstone()) {
+    // What is placed above a removal may be held by now, and acknowledged.
+    const Placed* p = s.state() == RecordState::removed ? placed.find(m.key) : nullptr;
+    if (p && p->expires > now && supersedes(p->record, s.record())) {
+      return answer(QueryAnswer::Status::ask_another, count.query_ask_another);
+    }
     // It caches the DROP for a while: an unrevoke has to find it.
     Duration cached = std::min<Duration>(group->lease_cap, s.expires() - now);
     s.hold({from.as_proxy(), now + cached, a.version}, now);

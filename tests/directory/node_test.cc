@@ -419,6 +419,29 @@ TEST(Node, AReplicaThatIsCutOffKnowsOfNoConflict) {
   EXPECT_EQ(c.insert_answer(renewed)->status, In::ok);
 }
 
+// W replicas have the new insert, and one of them has not heard yet that it is held.
+TEST(Node, WhatIsPlacedAboveARemovalIsNotAnsweredByIt) {
+  Cluster c({.replicas = 2, .writes = 2});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  const auto replicas = c.view.replicas(c.key(id).slot());
+  const uint32_t first = replicas[0].value, second = replicas[1].value;
+  c.insert({.id = id, .via = first, .lifetime = 60s});
+  c.run(50ms);
+  c.remove(1, id, first);
+  c.run(50ms);
+  c.filter = [](NodeId, NodeId, const Message& m) {
+    return !std::holds_alternative<Held>(m.body) && !std::holds_alternative<Change>(m.body);
+  };
+  uint32_t again = c.insert({.id = id, .via = first, .born_new = true, .lifetime = 60s});
+  c.run(20ms);
+  ASSERT_EQ(c.insert_answer(again)->status, In::ok);
+  ASSERT_EQ(c.node(second).find(c.key(id), c.now)->state, RecordState::removed) << "held";
+  uint32_t q = c.query(second, id, second);
+  c.run(10ms);
+  EXPECT_EQ(c.query_answer(q)->status, Qu::ask_another);
+}
+
 // The owner asks again elsewhere; there nobody else can be reached, and the first one is lifted meanwhile.
 TEST(Node, OneUnrevokeLiftsWhatTwoCoordinatorsMadeOfOneRevoke) {
   Cluster c({});
