@@ -298,6 +298,13 @@ const Table<DirectoryConfig>& directory_table() {
     t.add(scalar(
         "writes", &DirectoryConfig::writes, number_value<unsigned>(1, 16),
         {.reload = init, .audience = expert, .sentence = "W: copies before a change counts as stored; at most R."}));
+    t.add(scalar(
+        "records", &DirectoryConfig::records, number_value<uint32_t>(1'024, 500'000'000),
+        {.reload = init,
+         .audience = tuning,
+         .sentence = "Mappings and tombstones that this proxy holds for the fleet at most, of 93 bytes each; this "
+                     "is each proxy's own. Half-open mappings get half of them; the last eighth is shared out "
+                     "to the groups in equal parts."}));
     return t;
   }();
   return table;

@@ -64,6 +64,7 @@ ProxyControl::ProxyControl(ProxyControlSetup setup, Instant now)
   node.view = setup_.view;
   node.groups = setup_.groups;
   node.seed = setup_.seed;
+  node.records_max = setup_.config->directory.records;
   node.newest_stamp = [peers, self](ProxyId p, Instant at) {
     if (NodeId::proxy(p) == self) return Stamp{peers->boot(), peers->timestamp_us(at)};
     return peers->newest_stamp(NodeId::proxy(p));

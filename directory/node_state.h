@@ -108,7 +108,11 @@ inline constexpr size_t kLookedAhead = 32;  // messages
     "requests of proxies under pressure for what sessions there are")                                                  \
   X(summary_built, "directory.summary.built.events", "times a summary of all records was built for them")              \
   X(paused, "directory.node.paused.events", "times this node found that it had not run for longer than a permit")      \
-  X(store_full, "directory.store.full.records", "records not stored because of records_max")                           \
+  X(store_full, "directory.store.full.records", "records not stored because of `directory.records`")                   \
+  X(store_half_open, "directory.store.half_open.records",                                                              \
+    "half-open mappings not stored because half of `directory.records` were half-open")                                \
+  X(store_group, "directory.store.group.records",                                                                      \
+    "mappings not stored because room ran out and their group had its part of it")                                     \
   X(push_expired, "directory.push.expired.messages", "purges and notices never acknowledged, ended by time")
 
 struct NodeCounters {

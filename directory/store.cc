@@ -61,7 +61,7 @@ StoredRecord Store::put(const Record& r, Instant expires) {
     line.key = r.key;
     by_key_.insert(hash(r.key), place);
   } else {
-    tombstones_ -= s.tombstone();
+    discount(line);
     toggle_digest(line);
     leave_owner(line);
     if (line.indexed && !is_tombstone(r.state)) {
@@ -95,7 +95,7 @@ StoredRecord Store::put(const Record& r, Instant expires) {
   if (ByteShare* kept = s.share()) *kept = share;
   toggle_digest(line);
   join_owner(line);
-  tombstones_ += is_tombstone(r.state);
+  count(line);
   if (!is_tombstone(r.state) && r.owner.is_member()) index_handle(line);
   if (added) {
     line.expires = tick(expires);
@@ -150,7 +150,7 @@ void Store::erase(uint32_t place) {
   forget_handle(line);
   toggle_digest(line);
   leave_owner(line);
-  tombstones_ -= s.tombstone();
+  discount(line);
   by_key_.erase(hash(line.key), place);
   if (line.has_more) {
     mores_[line.more] = {};
@@ -159,6 +159,20 @@ void Store::erase(uint32_t place) {
   line = {};
   line.more = free_;
   free_ = place + 1;
+}
+
+void Store::count(const Line& line) {
+  const auto state = RecordState(line.state);
+  tombstones_ += is_tombstone(state);
+  half_open_ += state == RecordState::half_open;
+  ++of_group_[static_cast<uint32_t>(line.group)];
+}
+void Store::discount(const Line& line) {
+  const auto state = RecordState(line.state);
+  tombstones_ -= is_tombstone(state);
+  half_open_ -= state == RecordState::half_open;
+  const auto of = of_group_.find(static_cast<uint32_t>(line.group));
+  if (--of->second == 0) of_group_.erase(of);
 }
 
 // Into the slot's digest, or out of it.

@@ -172,6 +172,11 @@ class Store {
 
   size_t size() const { return by_key_.size(); }
   size_t tombstones() const { return tombstones_; }
+  size_t half_open() const { return half_open_; }
+  size_t of_group(GroupId group) const {
+    const auto it = of_group_.find(group.value);
+    return it == of_group_.end() ? 0 : it->second;
+  }
   // Of what is held in a slot, for comparing replicas: the XOR of the records' digests, without those that live for
   // seconds only.
   uint64_t digest(Slot slot) const { return digests_[slot.value]; }
@@ -217,6 +222,8 @@ class Store {
   void forget_handle(Line& line);
   void erase(uint32_t place);
   void toggle_digest(const Line& line);
+  void count(const Line& line);
+  void discount(const Line& line);
   // An owner's established sessions. Where all of a part are renewed, their lines are not touched: who meets one that
   // is about to end looks here.
   struct Owned {
@@ -256,7 +263,8 @@ class Store {
   std::unordered_map<OwnerKey, Owned, OwnerHash> owned_;
   std::deque<More> mores_;
   std::vector<uint32_t> free_mores_;
-  size_t tombstones_ = 0;
+  size_t tombstones_ = 0, half_open_ = 0;
+  std::unordered_map<uint32_t, size_t> of_group_;
 };
 
 // ---- what every query asks ----
