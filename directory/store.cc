@@ -165,14 +165,13 @@ void Store::count(const Line& line) {
   const auto state = RecordState(line.state);
   tombstones_ += is_tombstone(state);
   half_open_ += state == RecordState::half_open;
-  ++of_group_[static_cast<uint32_t>(line.group)];
+  ++records_of(static_cast<uint32_t>(line.group));
 }
 void Store::discount(const Line& line) {
   const auto state = RecordState(line.state);
   tombstones_ -= is_tombstone(state);
   half_open_ -= state == RecordState::half_open;
-  const auto of = of_group_.find(static_cast<uint32_t>(line.group));
-  if (--of->second == 0) of_group_.erase(of);
+  --records_of(static_cast<uint32_t>(line.group));
 }
 
 // Into the slot's digest, or out of it.

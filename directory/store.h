@@ -224,6 +224,10 @@ class Store {
   void toggle_digest(const Line& line);
   void count(const Line& line);
   void discount(const Line& line);
+  size_t& records_of(uint32_t group) {
+    if (group != last_group_ || !of_last_group_) of_last_group_ = &of_group_[last_group_ = group];
+    return *of_last_group_;
+  }
   // An owner's established sessions. Where all of a part are renewed, their lines are not touched: who meets one that
   // is about to end looks here.
   struct Owned {
@@ -265,6 +269,8 @@ class Store {
   std::vector<uint32_t> free_mores_;
   size_t tombstones_ = 0, half_open_ = 0;
   std::unordered_map<uint32_t, size_t> of_group_;
+  uint32_t last_group_ = 0;  // the next record is of the same group, as a rule
+  size_t* of_last_group_ = nullptr;
 };
 
 // ---- what every query asks ----
