@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "tools/sim/flood.h"
 #include "tools/sim/report.h"
 
 namespace statecast::sim {
@@ -221,6 +222,25 @@ TEST(Sim, ARunIsPlayedAgainByItsSeed) {
     EXPECT_EQ(to_json(one).dump(), to_json(two).dump());
     EXPECT_NE(one.digest, run_one({.seed = seed + 100, .duration = 5s}).digest);
   }
+}
+
+// Of a flood of random IDs summaries take away what sources and groups have no tokens for, and nothing of what is real.
+TEST(Sim, AFloodOfRandomSessionsTakesNothingFromRealOnes) {
+  FloodOptions options{.proxies = 3, .members = 2, .sessions = 500, .lookups = 400, .bogus = 100, .length = 2s};
+  const FloodResult with = run_flood(options);
+  options.summaries = false;
+  const FloodResult without = run_flood(options);
+  for (const FloodResult* r : {&with, &without}) {
+    EXPECT_GT(r->old.met, 300u);
+    EXPECT_GT(r->young.met, 20u);
+    EXPECT_GE(r->old.share(), 0.99);
+    EXPECT_GE(r->young.share(), 0.9);
+    EXPECT_GT(r->bogus_packets, 70'000u);
+  }
+  EXPECT_GT(with.bogus_absent, with.bogus_packets / 3);
+  EXPECT_EQ(without.bogus_absent, 0u);
+  EXPECT_LT(with.queries, without.queries * 2 / 3);
+  EXPECT_GT(with.summary_bytes, 0u);
 }
 
 // The checkers see what they are there for.

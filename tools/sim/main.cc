@@ -8,6 +8,7 @@
 
 #include "config/values.h"
 #include "directory/broken.h"
+#include "tools/sim/flood.h"
 #include "tools/sim/report.h"
 
 namespace statecast::sim {
@@ -15,6 +16,7 @@ namespace {
 
 struct Arguments {
   RunOptions run;
+  FloodOptions flood;
   uint64_t seeds = 1;
   std::string faults, duration, pace, broken;
   bool json = false, progress = false, trace_all = false;
@@ -25,6 +27,8 @@ Examples:
   statecast-sim --seeds 300                        300 fleets, each drawn from its seed, with faults of its own
   statecast-sim --seed 17 --trace 4                one of them again, with what happened to session 4
   statecast-sim --proxies 25 --members 5 --sessions 200 --faults all --duration 60s --json
+  statecast-sim --bogus 100 --duration 10s         what a flood of random session IDs costs ten proxies, and leaves
+  statecast-sim --bogus 100 --no-summaries         the same where proxies have to ask about each of them
   statecast-sim --proxies 1000 --members 20 --sessions 100000 --faults none --duration 5s
 
 What is not said is drawn from the seed. The same arguments give the same output, byte for byte.
@@ -157,6 +161,10 @@ int main(int argc, char** argv) {
   app.add_flag("--messages", a.run.trace.messages, "with --trace: also the messages that name the session");
   app.add_flag("--trace-all", a.trace_all, "print what happens to every session");
   app.add_flag("--empty", a.run.ends_empty, "at the end all sessions close, and memory has to be given back");
+  app.add_option("--bogus", a.flood.bogus,
+                 "instead: a flood of random sessions, so many times the look-ups of live ones")
+      ->check(CLI::Range(1.0, 10'000.0));
+  app.add_flag("--no-summaries{false}", a.flood.summaries, "with --bogus: proxies do not ask for summaries");
   app.add_flag("--json", a.json, "the result as JSON");
   app.add_flag("--progress", a.progress, "a line on stderr for every 100 seeds");
 #ifdef SC_BROKEN
@@ -174,5 +182,14 @@ int main(int argc, char** argv) {
   for (size_t i = 0; i < std::size(kBrokenNames); ++i)
     if (a.broken == kBrokenNames[i]) g_broken = static_cast<Broken>(i);
 #endif
+  if (app.count("--bogus") > 0) {
+    a.flood.seed = a.run.seed;
+    if (a.run.proxies) a.flood.proxies = *a.run.proxies;
+    if (a.run.members) a.flood.members = *a.run.members;
+    if (a.run.sessions) a.flood.sessions = *a.run.sessions;
+    if (a.run.duration) a.flood.length = *a.run.duration;
+    std::fputs(flood_report(a.flood, a.json).c_str(), stdout);
+    return 0;
+  }
   return run_seeds(a);
 }

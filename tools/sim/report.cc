@@ -7,10 +7,6 @@
 
 namespace statecast::sim {
 
-namespace {
-
-constexpr size_t kTraceLines = 60;
-
 const char* type_name(size_t type) {
   const char* name = nullptr;
   [&]<size_t... I>(std::index_sequence<I...>) {
@@ -21,6 +17,10 @@ const char* type_name(size_t type) {
   (std::make_index_sequence<std::variant_size_v<MessageBody>>());
   return name ? name : "unknown";
 }
+
+namespace {
+
+constexpr size_t kTraceLines = 60;
 
 double seconds(Duration d) {
   return double(d.count()) / 1e9;

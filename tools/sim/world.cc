@@ -14,7 +14,6 @@ namespace {
 constexpr GroupId kGroup{10};
 constexpr Duration kBeat = 500ms;  // members' keep-alives
 constexpr Duration kSweep = 10s;   // of a proxy's cache
-constexpr SessionNumber kPortsPerClient = 60'000;
 
 ViewNode view_node(uint32_t p) {
   return {ProxyId{p}, "zone" + std::to_string(p)};
@@ -64,12 +63,16 @@ World::World(WorldOptions options)
   for (uint32_t p = 1; p <= last; ++p) push(Event::Kind::sweep, p, now_ + kSweep);
 }
 
-SessionId World::id(SessionNumber s) const {
-  const uint32_t host = s / kPortsPerClient;
+IpAddress World::client_address(SessionNumber s) const {
+  const uint32_t host = s / options_.ports_per_client;
   const uint8_t client[] = {100, 64, static_cast<uint8_t>(host >> 8), static_cast<uint8_t>(host)};
+  return IpAddress::v4(client);
+}
+
+SessionId World::id(SessionNumber s) const {
   const uint8_t server[] = {203, 0, 113, 10};
-  const auto port = static_cast<uint16_t>(1'024 + s % kPortsPerClient);
-  return SessionId::tuple(kGroup, Protocol::tcp, {IpAddress::v4(client), {port}}, {IpAddress::v4(server), {443}});
+  const auto port = static_cast<uint16_t>(1'024 + s % options_.ports_per_client);
+  return SessionId::tuple(kGroup, Protocol::tcp, {client_address(s), {port}}, {IpAddress::v4(server), {443}});
 }
 
 const SessionKey& World::key(SessionNumber s) const {
@@ -225,6 +228,7 @@ void World::happen(const Event& e) {
       const Instant now = enter(x.clock);
       x.node->on_deadline(now);
       x.querier->on_deadline(now);
+      if (x.gate) x.gate->summaries.on_deadline(now);
       return drain_proxy(e.index);
     }
     case Event::Kind::wake_member: {

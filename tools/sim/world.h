@@ -24,10 +24,13 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "control/pressure_meter.h"
 #include "dataplane/cache/session_cache.h"
+#include "dataplane/worker/unknown_gate.h"
 #include "directory/node.h"
 #include "directory/owner.h"
 #include "directory/querier.h"
+#include "directory/summaries.h"
 #include "tools/sim/network.h"
 #include "tools/sim/observer.h"
 #include "tools/sim/slots.h"
@@ -44,8 +47,10 @@ struct WorldOptions {
   bool clock_drift = true;
   uint64_t bucket_bytes = kUnlimitedBytes;
   size_t refresh_listed_max = kRefreshEntriesMax;
-  uint32_t cache_entries = 4'096;  // of each proxy
-  size_t records_max = 1 << 18;    // of each node
+  uint32_t cache_entries = 4'096;           // of each proxy
+  size_t records_max = 1 << 18;             // of each node
+  SessionNumber ports_per_client = 60'000;  // sessions from one address
+  bool gated = false;                       // proxies ask for summaries under pressure, and drop what those call absent
 };
 
 class World {
@@ -75,7 +80,8 @@ class World {
   void syn(SessionNumber s, uint32_t proxy, uint32_t member);        // `member`: chosen where the cache knows nothing
   void stray_syn(SessionNumber s, uint32_t proxy, uint32_t member);  // somebody else's, in the client's name
   void data(SessionNumber s, uint32_t proxy, uint32_t bytes = 100);
-  void ask(SessionNumber s, uint32_t proxy);  // a question, whatever the cache says
+  void ask(SessionNumber s, uint32_t proxy);                                   // a question, whatever the cache says
+  void bogus(const SessionKey& key, const IpAddress& source, uint32_t proxy);  // a packet of a session that is nobody's
 
   // --- members and the operator ---
   void close(SessionNumber s, uint32_t member);
@@ -108,6 +114,7 @@ class World {
   Instant now() const { return now_; }
   Instant local(uint32_t p) const { return proxies_[p].clock.local(now_); }  // what the proxy's clock says
   SessionId id(SessionNumber s) const;
+  IpAddress client_address(SessionNumber s) const;
   const SessionKey& key(SessionNumber s) const;
   const View& view() const { return views_.back(); }  // the newest
   const std::vector<View>& views() const { return views_; }
@@ -143,6 +150,13 @@ class World {
   };
   const std::vector<Traffic>& traffic() const { return traffic_; }  // by type on the wire
   uint64_t events() const { return order_; }
+  struct Unknown {
+    uint64_t met = 0, absent = 0;  // packets that a proxy would ask about; those that it dropped instead
+  };
+  const Unknown& unknown() const { return unknown_; }
+  size_t summary_memory(uint32_t p) const {
+    return proxies_[p].gate ? proxies_[p].gate->summaries.status(local(p)).bytes : 0;
+  }
 
  private:
   struct Clock {
@@ -168,10 +182,22 @@ class World {
     Stamp stamp;                                      // of a sending proxy
     uint32_t from_generation = 0, to_generation = 0;  // keys of before a receiver's start verify nothing
   };
+  // What unknown sessions meet under pressure.
+  struct Gate {
+    Gate(ProxyId self, const View& view, uint64_t seed);
+    Pressure pressure;
+    PressureMeter meter;
+    uint64_t met = 0;
+    Summaries summaries;
+    std::unique_ptr<const AbsenceMap> map;
+    Layout layout;
+    UnknownGate gate;
+  };
   struct Proxy {
     std::unique_ptr<Node> node;
     std::unique_ptr<Querier> querier;
     std::unique_ptr<SessionCache> cache;
+    std::unique_ptr<Gate> gate;
     std::unordered_map<SessionKey, std::vector<Packet>> held;  // waiting for an answer
     std::map<SessionKey, CacheEvent> last;                     // of sessions that ask() named
     std::vector<Newest> proxies, members;                      // what the newest of their envelopes said
@@ -216,6 +242,7 @@ class World {
   void client_packet(uint32_t p, const Packet& packet, uint32_t member);
   void take_back(uint32_t p, const Packet& packet, MemberId from);
   void hold(uint32_t p, const Packet& packet);
+  bool is_absent(uint32_t p, const SessionKey& key, const IpAddress& source, Instant now);
   void drain_proxy(uint32_t p);
   void schedule_proxy(uint32_t p);
   void apply(uint32_t p, const CacheEvent& e);
@@ -256,6 +283,7 @@ class World {
   std::vector<Observer*> observers_;
   Observer* message_observer_ = nullptr;
   std::vector<Traffic> traffic_;
+  Unknown unknown_;
   uint32_t last_request_ = 0;
   std::map<uint32_t, SessionNumber> operator_requests_;
   bool keeps_owner_events_ = false;

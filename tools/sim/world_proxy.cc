@@ -18,6 +18,9 @@ uint64_t microseconds(Instant t) {
 }
 }  // namespace
 
+World::Gate::Gate(ProxyId self, const View& view, uint64_t seed)
+    : summaries(self, view), layout{.groups = {Group{}}}, gate(layout, 1, pressure, seed) {}
+
 Stamp World::stamp_of(uint32_t p) const {
   const Proxy& x = proxies_[p];
   return {x.boot, microseconds(x.clock.local(now_))};
@@ -76,6 +79,7 @@ void World::start(uint32_t p) {
       {.sessions = options_.cache_entries, .negative = 1'024, .zero = now - 1s, .seed = rng_.next()});
   if (!cache) std::abort();
   x.cache = std::move(*cache);
+  if (options_.gated) x.gate = std::make_unique<Gate>(self, view(), rng_.next());
   proxy_changed(p, ProxyChange::started);
   drain_proxy(p);
 }
@@ -105,6 +109,7 @@ void World::tell(uint32_t p, Telling how) {
     const Instant now = enter(x.clock);
     x.node->set_view(views_[x.told], now);
     x.querier->set_view(views_[x.told], now);
+    if (x.gate) x.gate->summaries.set_view(views_[x.told], now);
     proxy_changed(p, ProxyChange::told_view);
     drain_proxy(p);
   }
@@ -131,7 +136,8 @@ void World::proxy_takes(uint32_t p, Datagram& d) {
   const Instant now = enter(x.clock);
   if (d.from.is_member()) x.node->on_member_heard(d.from.as_member(), now);
   forget_negative(*x.cache, d.bytes, [this](GroupId g) { return g == kGroup ? &secret_ : nullptr; });
-  if (!x.querier->on_message(d.from, d.bytes, now)) x.node->on_message(d.from, d.bytes, now);
+  const bool summary = x.gate && x.gate->summaries.on_message(d.from, d.bytes, now);
+  if (!summary && !x.querier->on_message(d.from, d.bytes, now)) x.node->on_message(d.from, d.bytes, now);
   drain_proxy(p);
 }
 
@@ -141,13 +147,22 @@ void World::drain_proxy(uint32_t p) {
   if (!x.node) return;
   for (CacheEvent e; x.querier->next_event(e);) apply(p, e);
   DirectoryOutput o;
-  while (x.querier->next_output(o) || x.node->next_output(o)) send(NodeId::proxy({p}), o.to, std::move(o.message));
+  auto next = [&] {
+    return x.querier->next_output(o) || x.node->next_output(o) || (x.gate && x.gate->summaries.next_output(o));
+  };
+  while (next()) send(NodeId::proxy({p}), o.to, std::move(o.message));
+  if (x.gate && x.gate->summaries.take_changed()) {
+    x.gate->map = x.gate->summaries.map();
+    x.gate->pressure.absence = x.gate->map.get();
+  }
   schedule_proxy(p);
 }
 
 void World::schedule_proxy(uint32_t p) {
   Proxy& x = proxies_[p];
-  const Instant due = x.clock.global(std::min(x.node->next_deadline(), x.querier->next_deadline()));
+  Instant next = std::min(x.node->next_deadline(), x.querier->next_deadline());
+  if (x.gate) next = std::min(next, x.gate->summaries.next_deadline());
+  const Instant due = x.clock.global(next);
   if (due == Instant::max() || due >= x.wakes) return;
   x.wakes = std::max(due, now_);
   push(Event::Kind::wake_proxy, p, x.wakes);
@@ -155,6 +170,7 @@ void World::schedule_proxy(uint32_t p) {
 
 void World::apply(uint32_t p, const CacheEvent& e) {
   Proxy& x = proxies_[p];
+  if (!numbers_.contains(e.key)) return apply_to_cache(*x.cache, e, kNegativeLife, local(p));  // nobody's
   const SessionNumber s = number(e.key);
   for (Observer* o : observers_) o->on_cache_event({p}, s, e);
   if (e.kind == CacheEvent::Kind::packet) {
@@ -202,6 +218,34 @@ void World::hold(uint32_t p, const Packet& packet) {
   drain_proxy(p);
 }
 
+// Control and workers watch for a flood, and drop what it brings.
+bool World::is_absent(uint32_t p, const SessionKey& k, const IpAddress& source, Instant now) {
+  Proxy& x = proxies_[p];
+  ++unknown_.met;
+  if (!x.gate) return false;
+  const bool on = x.gate->meter.update(++x.gate->met, now);
+  if (on != x.gate->pressure.on) {
+    x.gate->pressure.on = on;
+    on ? x.gate->summaries.follow(now) : x.gate->summaries.stop();
+    drain_proxy(p);
+  }
+  if (!x.gate->gate.active() || x.gate->gate.passes(k, 0, source, now)) return false;
+  ++unknown_.absent;
+  return true;
+}
+
+void World::bogus(const SessionKey& k, const IpAddress& source, uint32_t p) {
+  Proxy& x = proxies_[p];
+  if (!x.node || x.paused) return;
+  const Instant now = enter(x.clock);
+  CacheHit hit;
+  const uint32_t bytes = 64;
+  x.cache->lookup(&k, &bytes, 1, now, &hit);
+  if (hit.verdict == CacheVerdict::negative || is_absent(p, k, source, now)) return;
+  x.querier->ask(k, kGroup, now);
+  drain_proxy(p);
+}
+
 // The design's step `resolve`.
 void World::client_packet(uint32_t p, const Packet& packet, uint32_t member) {
   Proxy& x = proxies_[p];
@@ -215,6 +259,7 @@ void World::client_packet(uint32_t p, const Packet& packet, uint32_t member) {
   CacheHit hit;
   x.cache->lookup(&k, &packet.bytes, 1, now, &hit);
   bool asks = hit.ask_again && !x.cache->refill(k, now);
+  if (x.gate && hit.verdict == CacheVerdict::forward) x.gate->gate.see_proven(client_address(packet.session), now);
   switch (hit.verdict) {
     case CacheVerdict::forward:
     case CacheVerdict::stateless: pass(p, packet, hit.member); break;
@@ -228,7 +273,10 @@ void World::client_packet(uint32_t p, const Packet& packet, uint32_t member) {
       break;
     case CacheVerdict::miss:
     case CacheVerdict::expired:
-      if (!packet.syn) return hold(p, packet);
+      if (!packet.syn) {
+        if (!is_absent(p, k, client_address(packet.session), now)) hold(p, packet);
+        return;
+      }
       pass(p, packet, {member});
       break;
   }
