@@ -286,14 +286,6 @@ bool Node::State::belongs_here(const MessageHeader& h, NodeId from, const Body& 
   return false;
 }
 
-bool Node::State::pending_room(NodeId origin) {
-  const size_t* of_origin = pending.find(origin);
-  bool room =
-      (!of_origin || *of_origin < kPendingPerOriginMax) && writes.size() < kPendingMax && open_requests < kPendingMax;
-  if (!room) ++count.request_over_limit;
-  return room;
-}
-
 // --- insert ---
 
 void Node::State::on_insert(const Incoming& in, const Insert& m, Instant now) {

@@ -3,7 +3,8 @@
 // life; node_writes.cc (with node_write_table.cc) is about placed and held, node_changes.cc about tombstones and who
 // must hear of them, node_peers.cc about permits and change lists, node_view.cc about going from one view to the next,
 // node_sync.cc about falling out of sync and back; node_timers.cc has every timer. node_compare.cc is about finding
-// what replicas lack, node_refresh.cc about what owners say, node_summary.cc about telling proxies what there is.
+// what replicas lack, node_refresh.cc about what owners say, node_summary.cc about telling proxies what there is,
+// node_overload.cc about what a node takes on.
 // Threads, ownership: as Node.
 #pragma once
 

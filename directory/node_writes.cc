@@ -394,30 +394,6 @@ void Node::State::answer_insert(const Waiter& w, const InsertAnswer& answer) {
   send(w.reply_to, w.request, w.origin, answer);
 }
 
-// What is known already has its room. Mappings that have not become active, as a flood of connection set-ups makes
-// them, get half of it and no more; and where it runs out, a group that has more than its equal part has to wait for
-// the others.
-bool Node::State::room_for(const Record& r, Instant now) {
-  const size_t used = store.size() + placed.size(), most = options.records_max;
-  auto known = [&] { return store.find(r.key, now) || placed.contains(r.key); };
-  if (is_tombstone(r.state)) {
-    if (used < most + most / 8 || known()) return true;
-    ++count.store_full;
-    return false;
-  }
-  if (r.state == RecordState::half_open && store.half_open() + placed.size() >= most / 2 && !known()) {
-    ++count.store_half_open;
-    return false;
-  }
-  if (used >= most - most / 8 && store.of_group(r.group) >= most / groups.size() && groups.size() > 1 && !known()) {
-    ++count.store_group;
-    return false;
-  }
-  if (used < most || known()) return true;
-  ++count.store_full;
-  return false;
-}
-
 // --- at the other replicas ---
 
 void Node::State::on_place(const MessageHeader& h, ProxyId from, const Place& m, Instant now) {
