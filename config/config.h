@@ -115,8 +115,8 @@ struct CacheConfig {
 
 struct DirectoryConfig {
   uint32_t revision = 1;
-  unsigned replicas = 3;  // R
-  unsigned writes = 2;    // W
+  unsigned replicas = 3;          // R
+  unsigned writes = 2;            // W
   uint32_t records = 20'000'000;  // that this proxy holds at most
   bool operator==(const DirectoryConfig&) const = default;
 };

@@ -426,15 +426,9 @@ struct Describe {
     for (auto& r : m.records) records.push_back(j(r));
     json placed = json::array();
     for (auto& p : m.placed) placed.push_back({{"record", j(p.record)}, {"born_new", p.born_new}});
-    return {{"boot", m.boot},
-            {"cursor", m.cursor},
-            {"next", m.next},
-            {"expects", m.expects},
-            {"first_slot", m.first_slot},
-            {"out_of_sync", m.out_of_sync},
-            {"lacking", m.lacking},
-            {"records", records},
-            {"placed", placed}};
+    return {{"boot", m.boot},       {"cursor", m.cursor},         {"next", m.next},
+            {"expects", m.expects}, {"first_slot", m.first_slot}, {"out_of_sync", m.out_of_sync},
+            {"lacking", m.lacking}, {"records", records},         {"placed", placed}};
   }
   json operator()(const SlotDigests& m) { return {{"first", m.first}, {"last", m.last}, {"digests", m.digests}}; }
   json operator()(const RefreshDigest& m) { return {{"incarnation", m.incarnation}, {"digests", m.digests}}; }
