@@ -419,6 +419,30 @@ TEST(Node, AReplicaThatIsCutOffKnowsOfNoConflict) {
   EXPECT_EQ(c.insert_answer(renewed)->status, In::ok);
 }
 
+// The session passed on to another owner and was over before node 3 could hear of it.
+TEST(Node, AChangeOfOwnerThatIsOverStillEndsWhatWasBefore) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 60s});
+  c.run(100ms);
+  c.isolate(3);
+  c.run(1500ms);
+  c.insert({.member = 1, .id = id, .state = RecordState::closing, .lifetime = 60s});
+  c.run(100ms);
+  uint32_t passed = c.insert({.member = 2, .id = id, .born_new = true, .lifetime = 2s});
+  c.run(5s);
+  ASSERT_EQ(c.insert_answer(passed)->status, In::ok);
+  ASSERT_FALSE(c.node(1).find(c.key(id), c.now)) << "over";
+  ASSERT_EQ(c.node(3).find(c.key(id), c.now)->owner, NodeId::member(MemberId{1}));
+  c.heal();
+  c.run(3s);
+  EXPECT_FALSE(c.node(3).find(c.key(id), c.now));
+  uint32_t again = c.insert({.member = 2, .id = id, .via = 3, .lifetime = 60s});
+  c.run(100ms);
+  EXPECT_EQ(c.insert_answer(again)->status, In::ok);
+}
+
 // W replicas have the new insert, and one of them has not heard yet that it is held.
 TEST(Node, WhatIsPlacedAboveARemovalIsNotAnsweredByIt) {
   Cluster c({.replicas = 2, .writes = 2});
