@@ -170,7 +170,8 @@ uint32_t Owner::unrevoke(const SessionId& id, Instant now) {
 std::vector<Owner::Listed> Owner::list() const {
   std::vector<Listed> out;
   out.reserve(sessions_.size());
-  for (const auto& [handle, s] : sessions_) out.push_back({s.id, s.state, s.version, s.replicas, s.acknowledged});
+  for (const auto& [handle, s] : sessions_)
+    out.push_back({s.id, s.state, s.version, s.replicas, s.acknowledged, s.bucket_counter});
   return out;
 }
 
@@ -213,7 +214,8 @@ void Owner::insert_again(Pending& p, Instant now) {
   Session& s = sessions_.at(p.handle);
   const auto& i = std::get<Insert>(p.body);
   const std::vector<uint8_t> packet = std::move(p.packet);
-  if (!s.acknowledged) s.bucket_counter = (counter_ + 1) & kCounterMask;  // nothing was given of the bucket so far
+  // Who has not got it yet would give nothing of a bucket that an earlier insert named.
+  if (!s.acknowledged) s.bucket_counter = (counter_ + 1) & kCounterMask;
   const unsigned busy = p.busy;
   const bool told = p.told_refused;
   start_insert(p.handle, s,

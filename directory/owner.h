@@ -123,6 +123,7 @@ class Owner {
     Version version;
     std::vector<ProxyId> replicas;
     bool acknowledged;
+    uint64_t bucket_counter;
   };
   std::vector<Listed> list() const;  // by handle
 

@@ -215,7 +215,8 @@ class World {
     std::unordered_map<SessionNumber, Kernel> kernel;
     std::map<SessionNumber, Instant> revoked;  // on disk
     std::unordered_map<SessionNumber, Instant> removed;
-    std::vector<Instant> heard;  // proxies
+    std::unordered_map<SessionNumber, std::set<std::pair<uint32_t, uint64_t>>> buckets;  // given: incarnation, counter
+    std::vector<Instant> heard;                                                          // proxies
     std::vector<OwnerEvent> events;
     Instant wakes = Instant::max();
     Clock clock;
@@ -257,6 +258,7 @@ class World {
   void insert(uint32_t m, SessionNumber s);
   void retransmit(uint32_t m, SessionNumber s, Instant born);
   void drain_member(uint32_t m);
+  void note_bucket(uint32_t m, Bytes message);
   void schedule_member(uint32_t m);
   void on_owner_event(uint32_t m, const OwnerEvent& e);
   void destroy_socket(uint32_t m, SessionNumber s, OwnerEvent::Kind why);

@@ -60,10 +60,7 @@ void World::restart_member(uint32_t m, Disk disk) {
   }
   std::sort(open.begin(), open.end());
   for (SessionNumber s : open) {
-    for (Observer* o : observers_) {
-      o->on_bucket(s, options_.bucket_bytes);
-      o->on_insert({m}, s);
-    }
+    for (Observer* o : observers_) o->on_insert({m}, s);
     x.owner->insert({.id = id(s), .established = true, .bucket_bytes = options_.bucket_bytes}, now);
   }
   drain_member(m);
@@ -97,8 +94,22 @@ void World::member_takes(uint32_t m, Datagram& d) {
 void World::drain_member(uint32_t m) {
   Member& x = members_[m];
   for (OwnerEvent e; x.owner->next_event(e);) on_owner_event(m, e);
-  for (DirectoryOutput o; x.owner->next_output(o);) send(NodeId::member({m}), o.to, std::move(o.message));
+  for (DirectoryOutput o; x.owner->next_output(o);) {
+    note_bucket(m, o.message);
+    send(NodeId::member({m}), o.to, std::move(o.message));
+  }
   schedule_member(m);
+}
+
+// An insert gives a bucket, and one that is tried again under a new version a new one.
+void World::note_bucket(uint32_t m, Bytes message) {
+  const auto decoded = decode(message);
+  const auto* insert = decoded ? std::get_if<Insert>(&decoded->body) : nullptr;
+  if (!insert) return;
+  const SessionNumber s = number(session_key(insert->id, secret_));
+  const std::pair bucket{insert->version.incarnation, insert->bucket_counter};
+  if (!members_[m].buckets[s].insert(bucket).second) return;
+  for (Observer* o : observers_) o->on_bucket(s, insert->bucket_bytes);
 }
 
 void World::schedule_member(uint32_t m) {
@@ -152,10 +163,7 @@ void World::insert(uint32_t m, SessionNumber s) {
   const uint32_t words[] = {m, s, k.connection};
   uint8_t packet[sizeof words];
   std::memcpy(packet, words, sizeof words);
-  for (Observer* o : observers_) {
-    if (!x.owner->owns(id(s))) o->on_bucket(s, options_.bucket_bytes);
-    o->on_insert({m}, s);
-  }
+  for (Observer* o : observers_) o->on_insert({m}, s);
   x.owner->insert(
       {.id = id(s), .born_new = true, .ingress = k.ingress, .packet = packet, .bucket_bytes = options_.bucket_bytes},
       enter(x.clock));
@@ -266,6 +274,8 @@ void World::set_bucket(SessionNumber s, uint32_t m, uint64_t bytes) {
   if (!owns(m, s)) return;
   for (Observer* o : observers_) o->on_bucket(s, bytes);
   x.owner->set_bucket(id(s), bytes, enter(x.clock));
+  for (const Owner::Listed& l : x.owner->list())
+    if (l.id == id(s)) x.buckets[s].insert({l.version.incarnation, l.bucket_counter});
   drain_member(m);
 }
 
