@@ -103,7 +103,8 @@ void AgentCore::on_owner_event(const OwnerEvent& e, Instant now) {
 void AgentCore::on_conflict(const OwnerEvent& e, Instant now) {
   counters_.add(AgentCounter::session_conflict);
   bool tombstone = e.record && is_tombstone(e.record->state);
-  if (e.record && e.record->state == RecordState::revoked) {
+  // One that was ours. Of another's nobody would tell us when it is lifted: its client is refused as often as it comes.
+  if (e.record && e.record->state == RecordState::revoked && e.record->owner == NodeId::member(config_.id)) {
     enforce(e.id, std::chrono::milliseconds(e.record->remaining_ms), now);
     return;
   }

@@ -79,16 +79,8 @@ RunResult shape_of(const RunOptions& o) {
   return r;
 }
 
-// A coordinator that was cut off with a revocation under way raises it again above what it then meets, also where that
-// came after an unrevoke of which it knows nothing. So what an unrevoke lifts is judged only where nobody was away.
-bool somebody_was_away(const std::set<Fault>& faults) {
-  return std::any_of(faults.begin(), faults.end(), [](Fault f) {
-    return f == Fault::partition || f == Fault::asymmetric || (f >= Fault::crash && f <= Fault::flap);
-  });
-}
-
 // What each of a few proxies is told, once all is well again.
-void check_answers(World& w, Checkers& check, const std::set<Fault>& faults) {
+void check_answers(World& w, Checkers& check) {
   std::vector<uint32_t> askers;
   for (const ViewNode& n : w.view().nodes()) askers.push_back(n.id.value);
   const size_t askers_max = 3;
@@ -117,7 +109,7 @@ void check_answers(World& w, Checkers& check, const std::set<Fault>& faults) {
     });
   }
   for (SessionNumber s = 0; s < check.sessions(); ++s) {
-    if (!check.is_lifted(s) || somebody_was_away(faults)) continue;
+    if (!check.is_lifted(s)) continue;
     ask_all(s, [&](uint32_t p, const std::optional<CacheEvent>& e) {
       if (e && e->kind == CacheEvent::Kind::tombstone)
         check.breach(s, "unrevoked", "p" + std::to_string(p) + " is told that it is revoked");
@@ -206,7 +198,7 @@ RunResult run_one(const RunOptions& options) {
   r.in_sync_after = world.now() - healed;
   work.stop();
   if (check.breaches().empty()) world.run(r.faults.empty() ? kSilenceByTime : kOwnersSay);
-  if (check.breaches().empty()) check_answers(world, check, r.faults);
+  if (check.breaches().empty()) check_answers(world, check);
   r.acknowledged = check.acknowledged_established().size();
   if (check.breaches().empty() && options.ends_empty) check_memory_back(world, check);
 

@@ -123,8 +123,9 @@ void World::schedule_member(uint32_t m) {
 void World::on_owner_event(uint32_t m, const OwnerEvent& e) {
   Member& x = members_[m];
   const SessionNumber s = e.kind == OwnerEvent::Kind::raised ? 0 : number(session_key(e.id, secret_));
-  const bool tombstone = e.kind == OwnerEvent::Kind::revoked ||
-                         (e.kind == OwnerEvent::Kind::conflict && e.record && e.record->state == RecordState::revoked);
+  const bool own_conflict = e.kind == OwnerEvent::Kind::conflict && e.record && e.record->owner == NodeId::member({m});
+  const bool tombstone =
+      e.kind == OwnerEvent::Kind::revoked || (own_conflict && e.record->state == RecordState::revoked);
   switch (e.kind) {
     case OwnerEvent::Kind::conflict: {
       // The client's SYN goes to the owner, whose kernel can say what it means there.
