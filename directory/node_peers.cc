@@ -196,7 +196,7 @@ void Node::State::on_change(Peer& p, const Change& m, Instant now) {
     p.early.erase(p.early.begin());
     if (group_of(c.record.group) && options.view.is_replica(options.self, c.record.key.slot())) {
       ++count.change_applied;
-      // One that is over by now still ends what it stands above, for this replica's permits say that it has heard of it.
+      // One that is over by now still ends what it stands above: this replica's permits say that it has heard of it.
       const StoredRecord before = c.expires <= now ? store.find(c.record.key, now) : StoredRecord();
       if (before && supersedes(c.record, before.record())) c.expires = now + kLateChangeLife;
       bool taken = apply_held(c.record, c.expires, fresh_in(c.record.key.slot(), now), p.id, now, c.lifted);

@@ -386,7 +386,9 @@ void Node::State::on_write_timer(Write& w, Instant now) {
   bool busy =
       std::any_of(w.answers.begin(), w.answers.end(), [](const auto& a) { return a.status == PlaceAck::Status::busy; });
   if (busy) return lose(w, InsertAnswer::Status::busy, std::nullopt, now);
-  if (accept) return hold(w, InsertAnswer::Status::degraded, now);
+  // Above another owner's record it would undo, once it is heard of, what that one has been promised since.
+  const bool passes_another = s && s.owner() != w.record.owner;
+  if (accept && !passes_another) return hold(w, InsertAnswer::Status::degraded, now);
   lose(w, InsertAnswer::Status::refused, std::nullopt, now);
 }
 

@@ -419,6 +419,28 @@ TEST(Node, AReplicaThatIsCutOffKnowsOfNoConflict) {
   EXPECT_EQ(c.insert_answer(renewed)->status, In::ok);
 }
 
+// Node 1 does not know yet that it is cut off. Of a degraded insert nothing is promised, and so it must not stand above
+// what its owner goes on to be promised on the other side.
+TEST(Node, ADegradedInsertDoesNotPassAnotherOwnersRecord) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000), fresh = c.session(40001);
+  c.insert({.member = 1, .id = id, .state = RecordState::closing, .lifetime = 60s});
+  c.run(100ms);
+  c.isolate(1);
+  uint32_t passing = c.insert({.member = 2, .id = id, .via = 1, .born_new = true});
+  uint32_t other = c.insert({.member = 2, .id = fresh, .via = 1, .born_new = true});
+  uint32_t again = c.insert({.member = 1, .id = id, .via = 2, .state = RecordState::established, .born_new = true});
+  c.run(500ms);
+  EXPECT_EQ(c.insert_answer(passing)->status, In::refused);
+  EXPECT_EQ(c.insert_answer(other)->status, In::degraded);
+  ASSERT_EQ(c.insert_answer(again)->status, In::ok);
+  c.heal();
+  c.run(2s);
+  for (uint32_t p = 1; p <= 3; ++p)
+    EXPECT_EQ(c.node(p).find(c.key(id), c.now)->owner, NodeId::member(MemberId{1})) << p;
+}
+
 // The session passed on to another owner and was over before node 3 could hear of it.
 TEST(Node, AChangeOfOwnerThatIsOverStillEndsWhatWasBefore) {
   Cluster c({});
