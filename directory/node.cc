@@ -221,6 +221,7 @@ void Node::State::on_message(const Incoming& in, Instant now) {
   }
   if (!p->met) {  // it has just gone on to this view, or come up: it has no permits yet, and this node none of it
     p->met = true;
+    p->met_at = now;
     beat(*p, {}, now);
   }
   ProxyId id = p->id;

@@ -316,7 +316,19 @@ bool Node::State::quiet(const SessionKey& key, Instant now) const {
   bool taken_over = it != moved.end() && it->second.taken_over;
   if (taken_over && !in_sync(key.slot())) return false;  // those who had it may not have sealed it yet
   bool unknown = taken_over || (it != moved.end() && it->second.left);
-  const Instant since = std::max(started, forgot_holders);
+  Instant since = std::max(started, forgot_holders);
+  // Where availability is preferred one that had the slot goes on granting until it hears of the view without it.
+  bool available = false;
+  groups.for_each([&](GroupId, const DirectoryGroup& g) { available = available || g.partition_available; });
+  for (const Former& f : formers) {
+    if (!available) break;
+    for (ProxyId id : f.view.replicas(key.slot())) {
+      const bool has_left = options.view.contains(id) && !options.view.is_replica(id, key.slot());
+      const Peer* p = has_left ? peer(id) : nullptr;
+      if (p && !p->met) return false;
+      if (p) since = std::max(since, p->met_at);
+    }
+  }
   return now - (unknown ? std::max(since, it->second.at) : since) >= life + safety_margin(life);
 }
 

@@ -57,6 +57,7 @@ class Peer {
   bool out_of_sync = false;  // it left changes unacknowledged: no permits for it until it has a new boot
 
   bool met = false;  // it is known to be in this node's view
+  Instant met_at{};  // since when
 
   // --- what its last permit in this view said of itself ---
   bool in_sync = false;  // in all of its slots

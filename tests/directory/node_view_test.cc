@@ -452,6 +452,30 @@ TEST(NodeView, ByteSharesDoNotGrowWhenAReplicaLeaves) {
   EXPECT_LE(granted, bucket);
 }
 
+// Where availability is preferred node 3 grants what it had until it hears that the slot is another's.
+TEST(NodeView, WhereAvailabilityIsPreferredSilentWaitsForWhoeverHadTheSlot) {
+  Cluster c({.partition_available = true});
+  c.run(2s);
+  c.next_view({1, 2, 3, 4});
+  SessionId id = c.session(1'000);
+  for (uint16_t port = 1'000; c.view.is_replica(ProxyId{3}, c.key(id).slot()); ++port) id = c.session(port);
+  ASSERT_EQ(insert(c, id, 1), In::ok);
+  c.run(10ms);
+  c.isolate(3);
+  for (uint32_t p : {1u, 2u, 4u}) c.tell(p);
+  c.run(20s);
+  const uint32_t revoked = c.revoke(NodeId::op(), id, 1);
+  c.run(20s);
+  EXPECT_TRUE(c.answered(revoked, RequestAnswer::Status::stored));
+  EXPECT_FALSE(c.answered(revoked, RequestAnswer::Status::silent)) << "node 3 may have granted it just now";
+  c.tell(3);
+  c.heal();
+  c.run(5s);
+  EXPECT_FALSE(c.answered(revoked, RequestAnswer::Status::silent));
+  c.run(10s);
+  EXPECT_TRUE(c.answered(revoked, RequestAnswer::Status::silent));
+}
+
 TEST(NodeView, ReplicasThatDifferFindItOut) {
   Cluster c({});
   c.run(2s);
