@@ -90,7 +90,7 @@ class RefreshTest : public testing::Test {
   std::function<bool(const MessageBody&)> lost_;
 };
 
-constexpr uint32_t kSessions = 20'000;
+constexpr uint32_t kSessions = 100'000;
 
 TEST_F(RefreshTest, CostsTwoDatagramsAPeriodWhereNothingHasChanged) {
   for (uint32_t i = 0; i < kSessions; ++i) establish(i);
@@ -106,6 +106,21 @@ TEST_F(RefreshTest, CostsTwoDatagramsAPeriodWhereNothingHasChanged) {
   EXPECT_LE(datagrams_, 2u * 21);
   EXPECT_EQ(alive(kSessions), kSessions / 2);
   EXPECT_EQ(alive(kSessions + 5000), kSessions / 2 + 5000);
+}
+
+// A tenth of the sessions ends and as many begin within a period.
+TEST_F(RefreshTest, TurnoverCostsNothingBesides) {
+  for (uint32_t i = 0; i < kSessions; ++i) establish(i);
+  run(16s);
+  datagrams_ = 0;
+  for (uint32_t i = 0; i < kSessions / 10; ++i) {
+    owner_->close(session(i * 10 + i % 10), now_);
+    establish(kSessions + i);
+    run(1ms);
+  }
+  run(6s);
+  EXPECT_LE(datagrams_, 2u * 2);
+  EXPECT_EQ(alive(kSessions + kSessions / 10), kSessions);
 }
 
 TEST_F(RefreshTest, NobodyRefreshesForAnOwnerThatIsGone) {
