@@ -180,7 +180,11 @@ void Node::State::on_message(const Incoming& in, Instant now) {
   const Message* const message = &in.message;
   const MessageHeader& h = message->header;
   Peer* p = from.is_proxy() ? peer(from.as_proxy()) : nullptr;
-  if (p) p->on_heard(now);
+  if (p) {
+    const bool back = p->unheard_for(kUnheardForSync, awake_since, now);
+    p->on_heard(now);
+    if (back && without_asking.any()) ask_after_all(p->id, now);
+  }
 
   // From members, the operator, or relayed for them.
   if (auto* m = std::get_if<Insert>(&message->body)) return on_insert(in, *m, now);
@@ -344,7 +348,9 @@ void Node::State::on_query(const Incoming& in, const Query& m, Instant now) {
   StoredRecord s = store.find(m.key, now, in.place);
   if (!s) {
     const Placed* p = placed.find(m.key);
-    if (p && p->expires > now) { return answer(QueryAnswer::Status::ask_another, count.query_ask_another); }
+    // Without permits it may be cut off, and alone in taking itself for in sync.
+    const bool unsure = (p && p->expires > now) || !may_grant(m.key.slot(), *group, now);
+    if (unsure) return answer(QueryAnswer::Status::ask_another, count.query_ask_another);
     return answer(QueryAnswer::Status::none, count.query_none);
   }
   a.target = s.target();

@@ -440,6 +440,7 @@ struct Node::State {
   bool speaks_for(const Peer& p, Slot slot) const;
   void take_synced(Peer& p, const Record& r, Instant now);
   void take_placed(const SyncChunk::Placed& in, Instant now);
+  void ask_after_all(ProxyId id, Instant now);
   SyncVerdict judge_sync(const Missing& missing, Instant now) const;
   void check_sync(Instant now, ProxyId walked = {});
   bool promote(Missing& missing) const;
@@ -520,6 +521,7 @@ struct Node::State {
   Instant retired_until = Instant::max();
   size_t retired_place = 0;
   bool sync_incomplete = false;
+  std::bitset<kSlots> without_asking;  // come into sync while some of their replicas were unheard
   // Mappings in slots that are out of sync, of which no replica that is in sync has said anything: this node was away,
   // and what came after them may be over and forgotten.
   std::set<SessionKey> doubtful;

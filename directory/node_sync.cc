@@ -395,6 +395,21 @@ bool Node::State::promote(Missing& missing) const {
   return true;
 }
 
+// One that was unheard while this node came into sync without it is back: it may know better.
+void Node::State::ask_after_all(ProxyId id, Instant now) {
+  std::bitset<kSlots> again;
+  for (uint16_t slot : slots) {
+    if (without_asking.test(slot) && options.view.is_replica(id, Slot{slot})) again.set(slot);
+  }
+  without_asking &= ~again;
+  if (again.none()) return;
+  for (uint16_t slot : slots) {
+    if (again.test(slot) && in_sync(Slot{slot})) miss(Slot{slot}, 0, false, now);
+  }
+  sort_missing();
+  start_walks(now);
+}
+
 // What it has of these slots is of before it was away.
 void Node::State::doubt(const std::bitset<kSlots>& of, Instant now) {
   for (size_t i = 0; i < store.places(); ++i) {
@@ -424,6 +439,12 @@ void Node::State::come_into_sync(const std::vector<uint16_t>& done, const std::b
                                  Instant now) {
   for (uint16_t slot : done) {
     synced.set(slot);
+    bool unheard = false;
+    if (incomplete.test(slot)) {
+      for (ProxyId id : others(Slot{slot}))
+        unheard = unheard || peer(id)->unheard_for(kUnheardForSync, awake_since, now);
+    }
+    without_asking.set(slot, unheard);
     if (auto it = moved.find(slot); it != moved.end() && it->second.taken_over) it->second.at = now;
   }
   sort_missing();

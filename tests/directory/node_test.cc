@@ -441,6 +441,27 @@ TEST(Node, ADegradedInsertDoesNotPassAnotherOwnersRecord) {
     EXPECT_EQ(c.node(p).find(c.key(id), c.now)->owner, NodeId::member(MemberId{1})) << p;
 }
 
+// Node 3 starts while it is cut off; after 15 s it has waited for the others long enough. Alone it says of no session
+// that it is none, and once the others are back it asks them.
+TEST(Node, OneThatCameIntoSyncAloneAsksWhoIsBack) {
+  Cluster c({});
+  c.run(kSettled);
+  c.isolate(3);
+  c.restart(3);
+  SessionId id = c.session(40000);
+  uint32_t r = c.insert({.id = id, .via = 1, .state = RecordState::established, .lifetime = 60s});
+  c.run(20s);
+  ASSERT_EQ(c.insert_answer(r)->status, In::ok);
+  ASSERT_TRUE(c.node(3).in_sync(c.key(id).slot()));
+  uint32_t q = c.query(3, id, 3);
+  c.run(10ms);
+  EXPECT_EQ(c.query_answer(q)->status, Qu::ask_another);
+  c.heal();
+  c.run(2s);
+  EXPECT_TRUE(c.node(3).in_sync(c.key(id).slot()));
+  EXPECT_TRUE(c.node(3).is_held(c.key(id)));
+}
+
 // The session passed on to another owner and was over before node 3 could hear of it.
 TEST(Node, AChangeOfOwnerThatIsOverStillEndsWhatWasBefore) {
   Cluster c({});
