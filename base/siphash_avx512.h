@@ -40,7 +40,10 @@ struct SipVectors {
   SC_AVX512 void start(int g, const Key& key) {
     const __m512i even = four_of_16([&](int i) { return key(2 * i); });
     const __m512i odd = four_of_16([&](int i) { return key(2 * i + 1); });
-    const __m512i k0 = _mm512_unpacklo_epi64(even, odd), k1 = _mm512_unpackhi_epi64(even, odd);
+    start(g, _mm512_unpacklo_epi64(even, odd), _mm512_unpackhi_epi64(even, odd));
+  }
+  // The keys as words, one of each lane.
+  SC_AVX512 void start(int g, __m512i k0, __m512i k1) {
     v0[g] = _mm512_xor_si512(k0, avx512::splat(kSipInit[0]));
     v1[g] = _mm512_xor_si512(k1, avx512::splat(kSipInit[1]));
     v2[g] = _mm512_xor_si512(k0, avx512::splat(kSipInit[2]));
@@ -85,20 +88,25 @@ struct SipVectors {
     }
   }
 
-  // `out(g, lane)`: 16 bytes.
-  template <class Out>
-  SC_AVX512 void finish(const Out& out) {
+  // The results as words, one of each lane.
+  SC_AVX512 void finish(__m512i (&first)[G], __m512i (&second)[G]) {
     for (int g = 0; g < G; ++g) v2[g] = _mm512_xor_si512(v2[g], avx512::splat(0xee));
     rounds<4>();
-    __m512i first[G];
     for (int g = 0; g < G; ++g) {
       first[g] = sum(g);
       v1[g] = _mm512_xor_si512(v1[g], avx512::splat(0xdd));
     }
     rounds<4>();
+    for (int g = 0; g < G; ++g) second[g] = sum(g);
+  }
+  // `out(g, lane)`: 16 bytes.
+  template <class Out>
+  SC_AVX512 void finish(const Out& out) {
+    __m512i first[G], second[G];
+    finish(first, second);
     for (int g = 0; g < G; ++g) {
-      const __m512i second = sum(g);
-      const __m512i even = _mm512_unpacklo_epi64(first[g], second), odd = _mm512_unpackhi_epi64(first[g], second);
+      const __m512i even = _mm512_unpacklo_epi64(first[g], second[g]);
+      const __m512i odd = _mm512_unpackhi_epi64(first[g], second[g]);
       store_part<0>(out(g, 0), even), store_part<0>(out(g, 1), odd);
       store_part<1>(out(g, 2), even), store_part<1>(out(g, 3), odd);
       store_part<2>(out(g, 4), even), store_part<2>(out(g, 5), odd);

@@ -9,11 +9,11 @@
 #include <array>
 #include <vector>
 
+#include "dataplane/envelope/frame_burst.h"
 #include "dataplane/envelope/hello.h"
 #include "dataplane/envelope/outer.h"
 #include "dataplane/envelope/peers.h"
 #include "dataplane/envelope/replay.h"
-#include "dataplane/envelope/seal_burst.h"
 #include "dataplane/envelope/wire.h"
 
 namespace statecast {
@@ -98,6 +98,31 @@ void seal_burst(benchmark::State& state) {
   items(state);
 }
 BENCHMARK(seal_burst)->Arg(1)->Arg(100)->Arg(1000);
+
+// Whole frames: what seal_burst does, and the outer headers.
+void frame_burst(benchmark::State& state) {
+  auto peers = static_cast<size_t>(state.range(0));
+  World w(peers);
+  std::vector<SendKeys> keys(peers);
+  std::vector<std::vector<uint8_t>> packets(kBurst, std::vector<uint8_t>(FrameBurst::kBefore + 1300));
+  const OuterTemplateV4 outer(MacAddress{}, {IpAddress::v4(std::array<uint8_t, 4>{192, 0, 2, 1}), Port{6081}});
+  const auto to = outer.receiver(MacAddress{}, {IpAddress::v4(std::array<uint8_t, 4>{192, 0, 2, 7}), Port{6081}});
+  size_t at = 0;
+  for (auto _ : state) {
+    FrameBurst frames(w.proxy, 0, 5);
+    for (auto& packet : packets) {
+      at = (at + 7) % peers;
+      if (!keys[at].fresh()) w.proxy.renew(keys[at], member(at), 0);
+      const uint64_t sequence = keys[at].take();
+      frames.add(keys[at], sequence, GroupId{10}, PayloadKind::ipv4, 1300, packet.data() + FrameBurst::kBefore, outer,
+                 to);
+    }
+    frames.finish();
+    benchmark::ClobberMemory();
+  }
+  items(state);
+}
+BENCHMARK(frame_burst)->Arg(1)->Arg(100)->Arg(1000);
 
 void open(benchmark::State& state, bool genuine, bool together) {
   auto peers = static_cast<size_t>(state.range(0));
@@ -234,7 +259,7 @@ void outer_template(benchmark::State& state) {
   std::vector<uint8_t> headroom(kOuterSizeV4);
   for (auto _ : state)
     for (size_t i = 0; i < kBurst; ++i) {
-      outer.write(to, kEnvelopeSizeMin + 1300, headroom.data());
+      outer.write(to, outer.lengths(to, kEnvelopeSizeMin + 1300), headroom.data());
       benchmark::ClobberMemory();
     }
   items(state);

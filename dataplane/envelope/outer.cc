@@ -69,7 +69,7 @@ size_t write_outer(const OuterAddresses& outer, Bytes envelope, MutableBytes hea
 
 OuterTemplateV4::OuterTemplateV4(const MacAddress& source_mac, const Endpoint& source) {
   const OuterAddresses outer{{}, source_mac, source, {IpAddress::v4(std::array<uint8_t, 4>{}), {}}};
-  write_outer(outer, {}, bytes_);
+  write_outer(outer, {}, MutableBytes(bytes_).first(kOuterSizeV4));
 }
 
 OuterTemplateV4::Receiver OuterTemplateV4::receiver(const MacAddress& mac, const Endpoint& to) const {

@@ -11,12 +11,12 @@ static_assert(offsetof(EnvelopeHead, auth.sequence) == 28 && offsetof(EnvelopeHe
 
 }  // namespace
 
-SealBurst::SealBurst(const PeerTable& peers, uint8_t stream, uint64_t timestamp_us) {
+HeaderWords::HeaderWords(const PeerTable& peers, uint8_t stream, uint64_t timestamp_us) {
   constexpr uint64_t kOptionHeader =
       uint64_t(kOptionClass) << 16 | uint64_t(kAuthType) << 8 | (kAuthOptionSize - sizeof(OptionHeader)) / 4;
-  sender_word_ = kOptionHeader << 32 | peers.self().value;
-  stamp_high_ = uint64_t(peers.boot()) << 32 | uint64_t(stream) << 24 | (timestamp_us >> 32 & 0xffff);
-  stamp_low_ = timestamp_us << 32;
+  sender = kOptionHeader << 32 | peers.self().value;
+  stamp_high = uint64_t(peers.boot()) << 32 | uint64_t(stream) << 24 | (timestamp_us >> 32 & 0xffff);
+  stamp_low = timestamp_us << 32;
 }
 
 }  // namespace statecast

@@ -9,8 +9,7 @@
 #include <cstring>
 
 #include "base/uninitialized.h"
-#include "dataplane/envelope/outer.h"
-#include "dataplane/envelope/seal_burst.h"
+#include "dataplane/envelope/frame_burst.h"
 #include "dataplane/packet/icmp.h"
 #include "dataplane/packet/neighbour.h"
 #include "dataplane/packet/parse_burst.h"
@@ -489,16 +488,19 @@ void encapsulate(Burst& b, const Snapshot& s, PipelineState& state, Instant now)
   const Layout& layout = *s.layout;
   const size_t mtu = layout.inner_mtu(), outer = outer_size(layout.underlay.address.family);
   const bool v4 = layout.underlay.address.is_v4();
-  SealBurst seals(*state.peers, state.stream, state.peers->timestamp_us(now));
+  const uint64_t timestamp_us = state.peers->timestamp_us(now);
   uint32_t peer[kBurstMax];
   state.lines.find(b, layout, peer);
 
-  // Can it be sent, and has its envelope anything to say? As a rule it has not: then it is plain.
-  unsigned plain[kBurstMax], plain_count = 0, wordy[kBurstMax], wordy_count = 0;
+  // As a rule the envelope has nothing more to say, and the frame is like all others.
+  FrameBurst frames(*state.peers, state.stream, timestamp_us);
+  unsigned others[kBurstMax], other_count = 0;
   uint64_t sequence[kBurstMax];
   for (unsigned i = 0; i < b.count; ++i) {
     if (b.verdict[i] != Verdict::forward) continue;
-    const size_t length = b.parsed[i].l3_length, inner_at = b.packet[i]->data_off + size_t(b.parsed[i].l3_offset);
+    const size_t length = b.parsed[i].l3_length;
+    rte_mbuf* m = b.packet[i];
+    const size_t inner_at = m->data_off + size_t(b.parsed[i].l3_offset);
     if (length > mtu) [[unlikely]] {
       bare(b, i);
       answer_too_big(b, i, mtu, state, now);
@@ -513,15 +515,25 @@ void encapsulate(Burst& b, const Snapshot& s, PipelineState& state, Instant now)
       }
     }
     sequence[i] = line.keys.take();
-    if (v4 && !has_options(b, i) && inner_at >= kEnvelopeSizeMin + kOuterSizeV4) [[likely]] {
-      plain[plain_count++] = i;
-    } else {
-      wordy[wordy_count++] = i;
+    if (!v4 || has_options(b, i) || inner_at < FrameBurst::kBefore) [[unlikely]] {
+      others[other_count++] = i;
+      continue;
     }
+    frames.add(line.keys, sequence[i], layout.groups[b.group[i]].id, kind_of(b, i), length,
+               static_cast<uint8_t*>(m->buf_addr) + inner_at, state.lines.outer(line), line.receiver);
+    m->data_off = static_cast<uint16_t>(inner_at - FrameBurst::kBefore);
+    m->data_len = static_cast<uint16_t>(length + FrameBurst::kBefore);
+    m->pkt_len = static_cast<uint32_t>(length + FrameBurst::kBefore);
+    b.port[i] = line.port;
   }
+  frames.finish();
+  if (other_count == 0) [[likely]]
+    return;
+
+  SealBurst seals(*state.peers, state.stream, timestamp_us);
   unsigned to_sum[kBurstMax], to_sum_count = 0;
-  for (unsigned k = 0; k < wordy_count; ++k) {
-    const unsigned i = wordy[k];
+  for (unsigned k = 0; k < other_count; ++k) {
+    const unsigned i = others[k];
     const SendLine& line = state.lines.of(peer[i]);
     const EnvelopeOptions options = options_of(b, i, layout);
     const size_t extra = options_size(options), before = kEnvelopeSizeMin + extra;
@@ -535,21 +547,6 @@ void encapsulate(Burst& b, const Snapshot& s, PipelineState& state, Instant now)
     rte_pktmbuf_prepend(b.packet[i], static_cast<uint16_t>(before));
     b.port[i] = line.port;
     to_sum[to_sum_count++] = i;
-  }
-  // Everything goes before the inner packet: the envelope's header, and before that the outer ones.
-  constexpr size_t kBefore = kEnvelopeSizeMin + kOuterSizeV4;
-  for (unsigned k = 0; k < plain_count; ++k) {
-    const unsigned i = plain[k];
-    const SendLine& line = state.lines.of(peer[i]);
-    rte_mbuf* m = b.packet[i];
-    const size_t length = b.parsed[i].l3_length;
-    uint8_t* inner = rte_pktmbuf_mtod(m, uint8_t*) + b.parsed[i].l3_offset;
-    seals.add(line.keys, sequence[i], layout.groups[b.group[i]].id, kind_of(b, i), nullptr, 0, length, inner);
-    state.lines.outer(line).write(line.receiver, kEnvelopeSizeMin + length, inner - kBefore);
-    m->data_off = static_cast<uint16_t>(m->data_off + b.parsed[i].l3_offset - kBefore);
-    m->data_len = static_cast<uint16_t>(length + kBefore);
-    m->pkt_len = static_cast<uint32_t>(length + kBefore);
-    b.port[i] = line.port;
   }
   seals.finish();
   // Over IPv6 the outer checksum covers the tags.

@@ -4,7 +4,7 @@
 //
 //   SendLine& line = lines.of(peer);
 //   if (!line.usable(s.generation)) if (Counter why = lines.renew(peer, s, peers, stream); why != Counter::count) drop;
-//   seals.add(line.keys, ...);   lines.outer(line).write(line.receiver, size, frame);
+//   frames.add(line.keys, ..., lines.outer(line), line.receiver);
 //
 // A line is renewed where the snapshot is another one or the peer's keys have changed since it was made.
 // Threads: one worker's own. Ownership: values.

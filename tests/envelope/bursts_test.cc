@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What bursts do at once, held against the one-by-one way: SealBurst against PeerTable::open and its tags,
-// OuterTemplateV4 against write_outer. Random sizes, options, groups and peers; the seed is printed.
+// FrameBurst and OuterTemplateV4 against write_outer. Random sizes, options, groups and peers; the seed is printed.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -10,8 +10,7 @@
 #include "base/avx512.h"
 #include "base/rng.h"
 #include "dataplane/envelope/data_tags.h"
-#include "dataplane/envelope/outer.h"
-#include "dataplane/envelope/seal_burst.h"
+#include "dataplane/envelope/frame_burst.h"
 #include "tests/envelope/net.h"
 #include "tests/support/packet_builder.h"
 
@@ -128,6 +127,74 @@ TEST(DataTags, LanesSayWhatCopiesSay) {
     for (size_t i = 0; i < n; ++i) tags.out[i] = lanes[i].data();
     internal::plain_tags_in_eight_lanes(tags, n);
     ASSERT_EQ(lanes, copies) << "round " << round;
+  }
+}
+
+// A frame from FrameBurst is a SealBurst's envelope behind what write_outer writes, and not a byte around it changes.
+// All machines agree: with lanes and without.
+TEST(FrameBurst, WritesWhatSealBurstAndWriteOuterWrite) {
+  SCOPED_TRACE("SEED=" + std::to_string(seed()));
+  Rng rng(seed());
+  Net net{24};
+  Host& p = net.proxy(1);
+  Host* members[] = {&net.member(7), &net.member(8), &net.member(9)};
+  net.run(1s);
+  constexpr size_t kRoom = 160;
+  const MacAddress own_mac{{2, 0, 0, 0, 0, 1}};
+  const Endpoint own{IpAddress::v4(std::array<uint8_t, 4>{192, 0, 2, 1}), Port{6081}};
+  const OuterTemplateV4 outer(own_mac, own);
+  for (int round = 0; round < 500; ++round) {
+    const uint64_t timestamp_us = rng.next() >> 16;
+    const HeaderWords words(*p.table, 3, timestamp_us);
+    FrameBurst burst(*p.table, 3, timestamp_us);
+    SealBurst seals(*p.table, 3, timestamp_us);
+    SendKeys keys[3];
+    OuterAddresses to[3];
+    OuterTemplateV4::Receiver receivers[3];
+    for (size_t m = 0; m < 3; ++m) {
+      p.table->renew(keys[m], members[m]->id, 0);
+      std::array<uint8_t, 4> address;
+      rng.fill(address);
+      to[m] = {{}, own_mac, own, {IpAddress::v4(address), Port{static_cast<uint16_t>(rng.next())}}};
+      rng.fill(to[m].destination_mac.raw);
+      receivers[m] = outer.receiver(to[m].destination_mac, to[m].destination);
+    }
+    const size_t n = rng.below(FrameBurst::kMost + 1);
+    std::vector<std::vector<uint8_t>> expected(n), by_burst(n), one_by_one(n);
+    std::vector<size_t> size(n), of(n);
+    Frames frames;
+    for (size_t i = 0; i < n; ++i) {
+      of[i] = rng.below(3);
+      size[i] = rng.chance(0.5) ? 40 : rng.chance(0.5) ? rng.between(20, 90) : rng.between(20, 1400);
+      expected[i].resize(kRoom + size[i] + kTaggedInnerBytes);
+      rng.fill(expected[i]);
+      by_burst[i] = one_by_one[i] = expected[i];
+      const GroupId group{static_cast<uint32_t>(rng.between(1, kId24Max))};
+      const PayloadKind kind = rng.chance(0.5) ? PayloadKind::ipv4 : PayloadKind::ipv6;
+      const uint64_t sequence = keys[of[i]].take() | rng.next() << 40 >> 16;
+      seals.add(keys[of[i]], sequence, group, kind, nullptr, 0, size[i], expected[i].data() + kRoom);
+      burst.add(keys[of[i]], sequence, group, kind, size[i], by_burst[i].data() + kRoom, outer, receivers[of[i]]);
+      frames.key[i] = keys[of[i]].key;
+      frames.epoch[i] = keys[of[i]].epoch;
+      frames.geneve[i] = __builtin_bswap64(HeaderWords::geneve(group, kind, 0));
+      frames.sequence[i] = __builtin_bswap64(sequence);
+      frames.lengths[i] = OuterTemplateV4::lengths(receivers[of[i]], kEnvelopeSizeMin + size[i]);
+      frames.outer[i] = &outer;
+      frames.to[i] = &receivers[of[i]];
+      frames.payload[i] = one_by_one[i].data() + kRoom;
+      frames.payload_size[i] = static_cast<uint16_t>(size[i]);
+    }
+    seals.finish();
+    for (size_t i = 0; i < n; ++i) {
+      const MutableBytes frame(expected[i]);
+      const size_t head = kRoom - kEnvelopeSizeMin;
+      ASSERT_EQ(write_outer(to[of[i]], frame.subspan(head, kEnvelopeSizeMin + size[i]), frame.first(head)),
+                kOuterSizeV4);
+    }
+    burst.finish();
+    internal::frames_one_by_one(words, frames, n);
+    ASSERT_EQ(by_burst, expected) << "round " << round;
+    ASSERT_EQ(one_by_one, expected) << "round " << round;
   }
 }
 
@@ -262,7 +329,8 @@ TEST(OuterTemplateV4, WritesWhatWriteOuterWrites) {
     std::array<uint8_t, kOuterSizeV4> want, got;
     ASSERT_EQ(write_outer(outer, envelope, want), kOuterSizeV4);
     const OuterTemplateV4 fast(outer.source_mac, outer.source);
-    fast.write(fast.receiver(outer.destination_mac, outer.destination), envelope.size(), got.data());
+    const auto to = fast.receiver(outer.destination_mac, outer.destination);
+    fast.write(to, fast.lengths(to, envelope.size()), got.data());
     ASSERT_EQ(want, got) << i;
   }
 }
