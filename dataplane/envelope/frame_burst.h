@@ -8,8 +8,8 @@
 // For what nearly every packet is: an envelope without further options, over IPv4. The same bytes as SealBurst and
 // OuterTemplateV4::write (seal_burst.h, outer.h), which is also how they are made where there is no AVX-512. With it,
 // eight headers are made as columns of words, hashed as such, and become rows once, when their tags are known: nothing
-// that was stored is read again. One core of a Zen 5 class machine, November 2026 (bench/envelope_bench): 10 ns a frame,
-// where its envelope alone took SealBurst 16.
+// that was stored is read again. One core of a Zen 5 class machine, November 2026 (bench/envelope_bench): 10 ns a
+// frame, where its envelope alone took SealBurst 16.
 //
 // Threads: the stream's own. Ownership: writes into the caller's buffers; one object per burst, on the stack.
 #pragma once
