@@ -260,11 +260,12 @@ bool Node::State::speaks_for(const Peer& p, Slot slot) const {
 void Node::State::take_synced(Peer& p, const Record& r, Instant now) {
   if (!group_of(r.group) || !options.view.is_replica(options.self, r.key.slot())) return;
   if (broken(Broken::lift_tombstone_on_restart) && is_tombstone(r.state)) return;
-  // Ranges are joined, so that it also sends what it has of slots that it left long ago.
-  if (!speaks_for(p, r.key.slot()) && !is_tombstone(r.state)) return;
+  // Ranges are joined, so that it also sends what it has of slots that it left long ago: only what forbids is heard.
+  const bool binds = is_tombstone(r.state) && !is_lift(r);
+  if (!speaks_for(p, r.key.slot()) && !binds) return;
   Walk* walk = walk_of(p.id);
   // Of one that is out of sync itself: it counts for nothing, unless nobody knows better in the end.
-  const bool doubts = walk && walk->lacking.test(r.key.slot().value) && !is_tombstone(r.state);
+  const bool doubts = walk && walk->lacking.test(r.key.slot().value) && !binds;
   if (doubts && store.find(r.key, now) && !doubtful.contains(r.key)) return;
   // Its share of the byte bucket was granted by this replica before, or by another: not again.
   apply_held(r, now + std::chrono::milliseconds(r.remaining_ms), false, p.id, now, is_lift(r));
@@ -410,11 +411,13 @@ void Node::State::ask_after_all(ProxyId id, Instant now) {
   start_walks(now);
 }
 
-// What it has of these slots is of before it was away.
+// What it has of these slots is of before it was away. Tombstones bind all the same; a lift may be long over elsewhere,
+// and would stand above a revocation that knows nothing of it.
 void Node::State::doubt(const std::bitset<kSlots>& of, Instant now) {
   for (size_t i = 0; i < store.places(); ++i) {
     StoredRecord s = store.at(i, now);
-    if (s && of.test(s.key().slot().value) && lacks(s.key().slot()) && !s.tombstone()) doubtful.insert(s.key());
+    if (!s || !of.test(s.key().slot().value) || !lacks(s.key().slot())) continue;
+    if (!s.tombstone() || is_lift(s.record())) doubtful.insert(s.key());
   }
 }
 

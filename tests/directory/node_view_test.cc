@@ -547,6 +547,39 @@ TEST(NodeView, AReplicaThatComesBackBringsNothingOldWithIt) {
   expect_member_2(c, id, {1, 2, 3});
 }
 
+// Node 3 leaves while a lift stands, which the others have forgotten when a revocation comes that knows nothing of it.
+TEST(NodeView, AReplicaThatComesBackLiftsNoLaterRevocation) {
+  Cluster c({});
+  c.run(2s);
+  c.next_view({1, 2, 4});
+  const SessionId id = session_of(c, {1, 2, 4});
+  c.next_view({1, 2, 3});
+  for (uint32_t p : {1u, 2u, 3u, 4u}) c.tell(p);
+  ASSERT_TRUE(c.run_until([&] { return all_in_sync(c); }, 5s));
+  for (int i = 0; i < 3; ++i) {  // each takes a term
+    c.run_until([r = c.revoke(NodeId::op(), id, 1), &c] { return c.answered(r, Re::silent); }, 30s);
+    c.run_until([r = c.unrevoke(NodeId::op(), id, 1), &c] { return c.answered(r, Re::ok); }, 1s);
+  }
+  c.run(1s);
+  ASSERT_TRUE(c.node(3).find(c.key(id), c.now));
+  c.change_view({1, 2, 4});
+  ASSERT_TRUE(c.run_until([&] { return all_in_sync(c); }, 15s));
+  uint32_t r = c.insert({.member = 2, .id = id, .via = 1, .born_new = true});
+  c.run(12s);  // half-open, it ends after 10 s
+  ASSERT_EQ(c.insert_answer(r)->status, In::ok);
+  for (uint32_t p : {1u, 2u, 4u}) ASSERT_FALSE(c.node(p).find(c.key(id), c.now)) << p;
+  r = c.revoke(NodeId::op(), id, 1);
+  ASSERT_TRUE(c.run_until([&] { return c.answered(r, Re::silent); }, 30s));
+  c.change_view({1, 2, 3});
+  ASSERT_TRUE(c.run_until([&] { return all_in_sync(c); }, 15s));
+  c.run(30s);
+  for (uint32_t p : {1u, 2u, 3u}) {
+    auto known = c.node(p).find(c.key(id), c.now);
+    ASSERT_TRUE(known) << p;
+    EXPECT_EQ(known->state, RecordState::revoked) << p;
+  }
+}
+
 // Node 3 is in the view again, but for other slots; node 5, which is new, asks it for those. They are so many that it
 // asks for what lies between them, too.
 TEST(NodeView, OneThatLeftASlotLongAgoHasNoSayInIt) {
