@@ -101,7 +101,10 @@ void Node::State::start_write(Write& w, Instant now) {
   const uint32_t id = w.id;
   send_places(w, now);
   check_write(w, now);
-  if (writes.contains(id)) after_places_sent(w, now, true);
+  if (!writes.contains(id)) return;
+  after_places_sent(w, now, true);
+  // However the insert ends, a copy that stays here is completed or ends.
+  if (Placed* p = placed.find(w.record.key)) after_placed(*p, now);
 }
 
 Placed& Node::State::keep_placed(Placed p) {

@@ -344,6 +344,39 @@ TEST(Node, ACopyThatAnotherCoordinatorCountedIsNotWithdrawn) {
   EXPECT_EQ(c.held_copies(c.key(id)), 2u) << "one of two has died, the other one has brought it to node 3";
 }
 
+// The same, where node 2 was asked first, so that the copy that node 1 counted is its own.
+TEST(Node, ACoordinatorsOwnCopyThatAnotherCountedIsCompletedOrEnds) {
+  for (bool completed : {true, false}) {
+    SCOPED_TRACE(completed);
+    Cluster c({.degraded_accept = false});
+    c.run(kSettled);
+    SessionId id = c.session(40000);
+    c.filter = [](NodeId from, NodeId to, const Message& m) {
+      if (from == NodeId::proxy(ProxyId{1}) && std::holds_alternative<Held>(m.body)) return false;
+      if (!std::holds_alternative<Place>(m.body)) return true;
+      return from == NodeId::proxy(ProxyId{1}) && to == NodeId::proxy(ProxyId{2});
+    };
+    const uint64_t counter = c.next_counter(1);
+    uint32_t r = c.insert({.id = id, .via = 2, .lifetime = 30s, .counter = counter});
+    c.run(10ms);
+    c.insert({.id = id, .via = 1, .lifetime = 30s, .counter = counter, .request = r});
+    c.run(10ms);
+    ASSERT_EQ(c.insert_answer(r)->status, In::ok) << "of node 1, which counted both";
+    c.run(500ms);
+    ASSERT_EQ(c.insert_answer(r)->status, In::refused) << "of node 2, which found nobody";
+    ASSERT_FALSE(c.node(2).is_held(c.key(id)));
+    c.stop(1);
+    if (completed) {
+      c.filter = nullptr;
+      c.run(1s);
+      EXPECT_EQ(c.held_copies(c.key(id)), 2u);
+    } else {
+      c.run(35s);
+      EXPECT_EQ(c.node(2).status(c.now).placed, 0u);
+    }
+  }
+}
+
 // Node 1 has the tombstone, and has missed the session that its owner began after it.
 TEST(Node, AnOldTombstoneAtOneReplicaDoesNotEndWhatItsOwnerBeganSince) {
   Cluster c({});
