@@ -78,49 +78,42 @@ void seal(benchmark::State& state, bool options) {
 BENCHMARK_CAPTURE(seal, data, false)->Arg(1)->Arg(100)->Arg(1000);
 BENCHMARK_CAPTURE(seal, hint, true)->Arg(1);
 
-void seal_burst(benchmark::State& state) {
+// `add(burst, keys, inner)`, for packets to each of the peers in turn, with `before` bytes of room before the inner
+// one.
+template <class Burst, class Add>
+void bursts(benchmark::State& state, size_t before, const Add& add) {
   auto peers = static_cast<size_t>(state.range(0));
   World w(peers);
   std::vector<SendKeys> keys(peers);
-  std::vector<std::vector<uint8_t>> packets(kBurst, std::vector<uint8_t>(kEnvelopeSizeMax + 1300));
+  std::vector<std::vector<uint8_t>> packets(kBurst, std::vector<uint8_t>(before + 1300));
   size_t at = 0;
   for (auto _ : state) {
-    SealBurst seals(w.proxy, 0, 5);
+    Burst burst(w.proxy, 0, 5);
     for (auto& packet : packets) {
       at = (at + 7) % peers;
       if (!keys[at].fresh()) w.proxy.renew(keys[at], member(at), 0);
-      const uint64_t sequence = keys[at].take();
-      seals.add(keys[at], sequence, GroupId{10}, PayloadKind::ipv4, nullptr, 0, 1300, packet.data() + kEnvelopeSizeMax);
+      add(burst, keys[at], packet.data() + before);
     }
-    seals.finish();
+    burst.finish();
     benchmark::ClobberMemory();
   }
   items(state);
+}
+
+void seal_burst(benchmark::State& state) {
+  bursts<SealBurst>(state, kEnvelopeSizeMin, [](SealBurst& seals, SendKeys& keys, uint8_t* inner) {
+    seals.add(keys, keys.take(), GroupId{10}, PayloadKind::ipv4, nullptr, 0, 1300, inner);
+  });
 }
 BENCHMARK(seal_burst)->Arg(1)->Arg(100)->Arg(1000);
 
 // Whole frames: what seal_burst does, and the outer headers.
 void frame_burst(benchmark::State& state) {
-  auto peers = static_cast<size_t>(state.range(0));
-  World w(peers);
-  std::vector<SendKeys> keys(peers);
-  std::vector<std::vector<uint8_t>> packets(kBurst, std::vector<uint8_t>(FrameBurst::kBefore + 1300));
   const OuterTemplateV4 outer(MacAddress{}, {IpAddress::v4(std::array<uint8_t, 4>{192, 0, 2, 1}), Port{6081}});
   const auto to = outer.receiver(MacAddress{}, {IpAddress::v4(std::array<uint8_t, 4>{192, 0, 2, 7}), Port{6081}});
-  size_t at = 0;
-  for (auto _ : state) {
-    FrameBurst frames(w.proxy, 0, 5);
-    for (auto& packet : packets) {
-      at = (at + 7) % peers;
-      if (!keys[at].fresh()) w.proxy.renew(keys[at], member(at), 0);
-      const uint64_t sequence = keys[at].take();
-      frames.add(keys[at], sequence, GroupId{10}, PayloadKind::ipv4, 1300, packet.data() + FrameBurst::kBefore, outer,
-                 to);
-    }
-    frames.finish();
-    benchmark::ClobberMemory();
-  }
-  items(state);
+  bursts<FrameBurst>(state, FrameBurst::kBefore, [&](FrameBurst& frames, SendKeys& keys, uint8_t* inner) {
+    frames.add(keys, keys.take(), GroupId{10}, PayloadKind::ipv4, 1300, inner, outer, to);
+  });
 }
 BENCHMARK(frame_burst)->Arg(1)->Arg(100)->Arg(1000);
 

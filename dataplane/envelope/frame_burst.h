@@ -14,9 +14,6 @@
 // Threads: the stream's own. Ownership: writes into the caller's buffers; one object per burst, on the stack.
 #pragma once
 
-#include <bit>
-#include <cstring>
-
 #include "base/check.h"
 #include "dataplane/envelope/outer.h"
 #include "dataplane/envelope/seal_burst.h"
@@ -28,12 +25,16 @@ struct Frames {
   static constexpr size_t kMost = DataTags::kMost;
   alignas(64) SipTag key[kMost];
   uint64_t geneve[kMost], sequence[kMost];  // as on the wire
-  uint64_t lengths[kMost];                  // OuterTemplateV4::Lengths, and two zeros
+  uint64_t lengths[kMost];                  // OuterTemplateV4::lengths
   const OuterTemplateV4* outer[kMost];
   const OuterTemplateV4::Receiver* to[kMost];
   uint8_t* payload[kMost];
   uint16_t payload_size[kMost];
   uint8_t epoch[kMost];
+
+  // As FrameBurst::add.
+  void set(size_t i, const SendKeys& keys, uint64_t number, GroupId group, PayloadKind kind, size_t size,
+           uint8_t* inner, const OuterTemplateV4& headers, const OuterTemplateV4::Receiver& receiver);
 };
 
 class FrameBurst {
@@ -56,20 +57,26 @@ class FrameBurst {
   Frames frames_;
 };
 
+[[gnu::always_inline]] inline void Frames::set(size_t i, const SendKeys& keys, uint64_t number, GroupId group,
+                                               PayloadKind kind, size_t size, uint8_t* inner,
+                                               const OuterTemplateV4& headers,
+                                               const OuterTemplateV4::Receiver& receiver) {
+  SC_DEBUG_ASSERT(i < kMost && kind != PayloadKind::message);
+  key[i] = keys.key;
+  epoch[i] = keys.epoch;
+  geneve[i] = __builtin_bswap64(HeaderWords::geneve(group, kind, 0));
+  sequence[i] = __builtin_bswap64(number);
+  lengths[i] = OuterTemplateV4::lengths(receiver, kEnvelopeSizeMin + size);
+  outer[i] = &headers;
+  to[i] = &receiver;
+  payload[i] = inner;
+  payload_size[i] = static_cast<uint16_t>(size);
+}
+
 [[gnu::always_inline]] inline void FrameBurst::add(const SendKeys& keys, uint64_t sequence, GroupId group,
                                                    PayloadKind kind, size_t payload_size, uint8_t* payload,
                                                    const OuterTemplateV4& outer, const OuterTemplateV4::Receiver& to) {
-  SC_DEBUG_ASSERT(count_ < kMost && kind != PayloadKind::message);
-  const size_t i = count_++;
-  frames_.key[i] = keys.key;
-  frames_.epoch[i] = keys.epoch;
-  frames_.geneve[i] = __builtin_bswap64(HeaderWords::geneve(group, kind, 0));
-  frames_.sequence[i] = __builtin_bswap64(sequence);
-  frames_.lengths[i] = OuterTemplateV4::lengths(to, kEnvelopeSizeMin + payload_size);
-  frames_.outer[i] = &outer;
-  frames_.to[i] = &to;
-  frames_.payload[i] = payload;
-  frames_.payload_size[i] = static_cast<uint16_t>(payload_size);
+  frames_.set(count_++, keys, sequence, group, kind, payload_size, payload, outer, to);
 }
 
 namespace internal {

@@ -32,12 +32,11 @@ SC_AVX512 __m512i halves(__m512i before, __m512i behind) {
 // For G x 8 frames, of which the last ones may stand there twice.
 template <int G>
 SC_AVX512 void write(const HeaderWords& common, const Frames& f) {
-  const __m512i low_half = avx512::splat(0xffff'ffff);
   const __m512i sender = as_on_wire(common.sender), stamp_high = as_on_wire(common.stamp_high);
   const __m512i stamp_low = as_on_wire(common.stamp_low);
   SipVectors<G> s;
   PlainWords<G> words;
-  __m512i header[G][5], payload[G][2];  // the last word of the header: only its lower half
+  __m512i header[G][5], payload[G][2];  // the upper half of the header's last word is zero
   for (int g = 0; g < G; ++g) {
     const int first = g * kLanes;
     const __m512i low = _mm512_loadu_si512(f.key + first), high = _mm512_loadu_si512(f.key + first + kLanes / 2);
@@ -60,15 +59,14 @@ SC_AVX512 void write(const HeaderWords& common, const Frames& f) {
 
   const __m512i outer_words = _mm512_load_si512(kOuterWords);
   for (int g = 0; g < G; ++g) {
-    const __m512i columns[kLanes] = {
-        header[g][0],
-        header[g][1],
-        header[g][2],
-        header[g][3],
-        _mm512_or_si512(_mm512_and_si512(header[g][4], low_half), _mm512_slli_epi64(tag[0][g], 32)),
-        halves(tag[0][g], tag[1][g]),
-        halves(tag[1][g], payload[g][0]),
-        halves(payload[g][0], payload[g][1])};
+    const __m512i columns[kLanes] = {header[g][0],
+                                     header[g][1],
+                                     header[g][2],
+                                     header[g][3],
+                                     _mm512_or_si512(header[g][4], _mm512_slli_epi64(tag[0][g], 32)),
+                                     halves(tag[0][g], tag[1][g]),
+                                     halves(tag[1][g], payload[g][0]),
+                                     halves(payload[g][0], payload[g][1])};
     __m512i rows[kLanes];
     avx512::transpose(columns, rows);
     for (int l = 0; l < kLanes; ++l) {

@@ -35,10 +35,9 @@ struct HeaderWords {
   }
   // All but the tag. Word 0 and the sequence as on the wire.
   void write(uint64_t geneve_be, uint8_t epoch, uint64_t sequence_be, uint8_t* header) const {
-    const uint64_t sequence = __builtin_bswap64(sequence_be);
     const uint64_t words[] = {geneve_be, __builtin_bswap64(sender),
                               __builtin_bswap64(stamp_high | uint64_t(epoch) << 16),
-                              __builtin_bswap64(stamp_low | sequence >> 32), __builtin_bswap64(sequence << 32)};
+                              __builtin_bswap64(stamp_low) | sequence_be << 32, sequence_be >> 32};
     std::memcpy(header, words, sizeof words);
   }
 };

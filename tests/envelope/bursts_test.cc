@@ -174,15 +174,7 @@ TEST(FrameBurst, WritesWhatSealBurstAndWriteOuterWrite) {
       const uint64_t sequence = keys[of[i]].take() | rng.next() << 40 >> 16;
       seals.add(keys[of[i]], sequence, group, kind, nullptr, 0, size[i], expected[i].data() + kRoom);
       burst.add(keys[of[i]], sequence, group, kind, size[i], by_burst[i].data() + kRoom, outer, receivers[of[i]]);
-      frames.key[i] = keys[of[i]].key;
-      frames.epoch[i] = keys[of[i]].epoch;
-      frames.geneve[i] = __builtin_bswap64(HeaderWords::geneve(group, kind, 0));
-      frames.sequence[i] = __builtin_bswap64(sequence);
-      frames.lengths[i] = OuterTemplateV4::lengths(receivers[of[i]], kEnvelopeSizeMin + size[i]);
-      frames.outer[i] = &outer;
-      frames.to[i] = &receivers[of[i]];
-      frames.payload[i] = one_by_one[i].data() + kRoom;
-      frames.payload_size[i] = static_cast<uint16_t>(size[i]);
+      frames.set(i, keys[of[i]], sequence, group, kind, size[i], one_by_one[i].data() + kRoom, outer, receivers[of[i]]);
     }
     seals.finish();
     for (size_t i = 0; i < n; ++i) {
