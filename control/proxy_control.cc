@@ -16,13 +16,15 @@
 #include "control/admin.h"
 #include "control/cache_events.h"
 #include "control/snapshot.h"
+#include "directory/record_order.h"
 
 namespace statecast {
 
 namespace {
 
 constexpr Duration kTick = 50ms, kMetrics = 100ms, kRequestLife = 60s;
-constexpr Duration kEchoAheadMax = 100ms;  // as the querier has it
+constexpr Duration kRequestRetry = 200ms, kRequestPauseMax = 4s;  // twice as long each time
+constexpr Duration kEchoAheadMax = 100ms;                         // as the querier has it
 
 constexpr size_t kNotesPerStep = 256, kWaitingMax = 64, kLoopbackMax = 100'000;
 constexpr long kFenceNapNs = 10'000;
@@ -48,7 +50,7 @@ bool ProxyControl::is_urgent(Bytes message) {
 }
 
 ProxyControl::ProxyControl(ProxyControlSetup setup, Instant now)
-    : setup_(std::move(setup)), self_(NodeId::proxy(setup_.layout->self)), started_(now) {
+    : setup_(std::move(setup)), self_(NodeId::proxy(setup_.layout->self)), started_(now), names_(setup_.seed ^ 0x7e) {
   PeerTable* peers = setup_.peers;
   NodeId self = self_;
   std::unordered_map<GroupId, bool> available;
@@ -326,20 +328,35 @@ void ProxyControl::send(const DirectoryOutput& o, Instant) {
 
 // ---- operator ----
 
-void ProxyControl::request(const MessageBody& body, OperatorAnswer on_answer, Instant now) {
-  uint32_t request = next_request_++;
-  requests_[request] = {std::move(on_answer), now + kRequestLife};
-  auto message = encode({.request = request, .origin = NodeId::op(), .view = setup_.view.id()}, body);
+void ProxyControl::request(MessageBody body, OperatorAnswer on_answer, Instant now) {
+  if (auto* revoke = std::get_if<Revoke>(&body)) revoke->name = draw_revocation_name(names_);
+  const uint32_t number = next_request_++;
+  Request& r = requests_[number] = {std::move(body), std::move(on_answer), now + kRequestLife};
+  r.pause = kRequestRetry;
+  send_request(number, r, now);
+  pump(now);
+}
+
+// Again after a while, under the same number, should it or its answer get lost.
+void ProxyControl::send_request(uint32_t number, Request& r, Instant now) {
+  r.again = now + r.pause;
+  r.pause *= 2;
+  const auto message = encode({.request = number, .origin = NodeId::op(), .view = setup_.view.id()}, r.body);
   on_message(NodeId::op(), message, now);
   hand_to_node(now);
-  pump(now);
 }
 
 void ProxyControl::answer_operator(Bytes message) {
   auto m = decode(message);
   if (!m) return;
   auto at = requests_.find(m->header.request);
-  if (at != requests_.end() && at->second.on_answer(m->body)) requests_.erase(m->header.request);
+  if (at == requests_.end()) return;
+  Request& r = at->second;
+  // Where no replica takes it now, one may soon.
+  auto* a = std::get_if<RequestAnswer>(&m->body);
+  if (a && a->status == RequestAnswer::Status::try_again && r.pause <= kRequestPauseMax) return;
+  r.again = Instant::max();
+  if (r.on_answer(m->body)) requests_.erase(m->header.request);
 }
 
 // ---- peers and neighbours ----
@@ -391,6 +408,8 @@ void ProxyControl::tick(Instant now) {
     setup_.negatives_exist->store(setup_.cache->stats().negative > 0, std::memory_order_relaxed);
   }
   std::erase_if(requests_, [&](const auto& r) { return r.second.until <= now; });
+  for (auto& [number, r] : requests_)
+    if (r.again <= now) send_request(number, r, now);
   weigh_pressure(now);
   say_state(now);
   if (next_metrics_ <= now) {

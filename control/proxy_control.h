@@ -24,6 +24,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/rng.h"
 #include "config/config.h"
 #include "control/metrics.h"
 #include "control/neighbours.h"
@@ -84,8 +85,8 @@ class ProxyControl {
   // queue.
   static bool is_urgent(Bytes message);
 
-  // For the admin commands (proxy_admin.cc).
-  void request(const MessageBody& body, OperatorAnswer on_answer, Instant now);
+  // For the admin commands (proxy_admin.cc). A revocation gets its name here.
+  void request(MessageBody body, OperatorAnswer on_answer, Instant now);
   const ProxyControlSetup& setup() const { return setup_; }
   const Node& node() const { return *node_; }
   const Querier& querier() const { return *querier_; }
@@ -99,8 +100,11 @@ class ProxyControl {
 
  private:
   struct Request {
+    MessageBody body;
     OperatorAnswer on_answer;
     Instant until;
+    Instant again{};   // sent again then, until something final or under way is answered
+    Duration pause{};  // after that
   };
 
   void take_notes(Instant now);
@@ -115,6 +119,7 @@ class ProxyControl {
   void apply(const CacheEvent& e, Instant now);
   void wait_for_workers();
   void send(const DirectoryOutput& o, Instant now);
+  void send_request(uint32_t number, Request& r, Instant now);
   void answer_operator(Bytes message);
   void send_datagrams(Instant now);
   void send_frames();
@@ -140,6 +145,7 @@ class ProxyControl {
   std::deque<PeerTable::Datagram> waiting_for_hop_;
   std::unordered_map<uint32_t, Request> requests_;
   uint32_t next_request_ = 1;
+  Rng names_;                                        // of revocations
   std::unordered_map<GroupId, size_t> group_index_;  // into Layout::groups
   std::unordered_map<NodeId, Instant> heard_;
   bool snapshot_stale_ = true;

@@ -177,6 +177,8 @@ void walk(auto& io, Of<Remove> auto& m) {
 void walk(auto& io, Of<Revoke> auto& m) {
   who(io, m);
   io.u32(m.duration_ms);
+  io.u40(m.name);
+  io.check(m.name != 0);
 }
 void walk(auto& io, Of<Unrevoke> auto& m) {
   who(io, m);

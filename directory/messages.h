@@ -150,6 +150,7 @@ struct Revoke {
   SessionKey key;               // used where id is absent
   GroupId group;
   uint32_t duration_ms = 600'000;
+  uint64_t name = 0;  // 40 bits, drawn at random for each revocation and kept when it is sent again; not 0
 };
 struct Unrevoke {
   std::optional<SessionId> id;

@@ -502,11 +502,6 @@ std::optional<Node::State::Named> Node::State::session_named(const MessageHeader
   return Named{group, key};
 }
 
-// The same for every coordinator that a request comes to, so that one unrevoke lifts what all of them made of it.
-uint64_t Node::State::name_of(const MessageHeader& h, NodeId from) const {
-  return mix64(uint64_t(reply_to(h, from).value) << 32 | h.request);
-}
-
 void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m, Instant now) {
   auto named = session_named(h, from, m, now);
   if (!named) return;
@@ -519,11 +514,11 @@ void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m
   Record r{.key = key, .group = group->id, .owner = h.origin, .version = {.term = pending_term(key)}};
   if (s) r = s.record();
   bool revoked_already = s && s.state() == RecordState::revoked;
-  const Version ours = revocation_version(r.version.term + kRevocationTerms, name_of(h, from));
-  // A late copy of a request whose revocation has been lifted since.
-  if (s && is_lift(r) && r.version.counter == ours.counter)
+  const Version ours = revocation_version(r.version.term + kRevocationTerms, m.name);
+  // A late copy, or sent again by an owner who did not know yet that it has been lifted.
+  if (is_lifted(key, ours) || (s && is_lift(r) && r.version.counter == ours.counter))
     return answer_request(h, from, RequestAnswer::Status::not_found);
-  // Another coordinator of this same request has been here before.
+  // What stands here already is only confirmed.
   if (!revoked_already || r.version.counter != ours.counter) r.version = ours;
   r.state = RecordState::revoked;
   r.target = Target::drop;
@@ -540,8 +535,12 @@ void Node::State::on_unrevoke(const MessageHeader& h, NodeId from, const Unrevok
   auto named = session_named(h, from, m, now);
   if (!named) return;
   StoredRecord s = store.find(named->key, now);
-  if (s && is_lift(s.record())) return answer_request(h, from, RequestAnswer::Status::ok);
-  if (!s || s.state() != RecordState::revoked) return answer_request(h, from, RequestAnswer::Status::not_found);
+  if (!s || s.state() != RecordState::revoked) {
+    // A replica that may have missed the revocation cannot say that there is nothing to lift.
+    using Status = RequestAnswer::Status;
+    const Status none = s && is_lift(s.record()) ? Status::ok : Status::not_found;
+    return answer_request(h, from, knows_owners(named->key.slot(), now) ? none : Status::try_again);
+  }
   if (!h.origin.is_op() && s.owner() != h.origin) return deny(h, from, named->key.slot(), now);
   Record r = s.record();
   r.state = RecordState::removed;

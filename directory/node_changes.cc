@@ -57,8 +57,8 @@ void Node::State::begin_request(Request req, Instant expires, bool lifted, Insta
 }
 
 // What another replica has stands above a revocation under way here. If it is the unrevoke of this one, or of one that
-// came after it, the
-// revocation is over; else this node had missed something, and the revocation begins again above it.
+// came after it, the revocation is over. Else this node had missed something when it took it: who asked for it says
+// whether it is still wanted, for between the two it may have been lifted and the session inserted anew.
 void Node::State::on_superseded(const Record& by, Instant now) {
   auto [first, last] = requests_of.equal_range(by.key);
   std::vector<uint32_t> ids;
@@ -70,23 +70,11 @@ void Node::State::on_superseded(const Record& by, Instant now) {
       r.newest = std::max(r.newest, by.version);
       continue;
     }
-    if (is_lift(by) && (by.version.counter == r.record.version.counter || by.version.counter == r.newest.counter)) {
-      finish(r, now);
-      continue;
+    if (!is_lifted(by.key, r.record.version) && !is_lifted(by.key, r.newest)) {
+      answer_request(r, RequestAnswer::Status::try_again);
+      request_ids.erase({r.reply_to, r.origin, r.request});  // it is taken anew when it comes again
     }
-    r.record.version.term = revocation_version(by.version.term + kRevocationTerms, 0).term;
-    if (!supersedes(r.record, by)) {  // the terms are used up
-      answer_request(r, RequestAnswer::Status::denied);
-      finish(r, now);
-      continue;
-    }
-    r.have.clear();
-    r.have_unsynced.clear();
-    r.silent.clear();
-    r.time_stands_in = Instant::max();
-    (in_sync(by.key.slot()) ? r.have : r.have_unsynced).insert(options.self);
-    Record record = r.record;
-    apply_held(record, r.expires, fresh_in(by.key.slot(), now), {}, now);
+    finish(r, now);
   }
 }
 
@@ -150,7 +138,9 @@ void Node::State::forget_outcomes(Instant now) {
   while (!outcomes.empty() && (outcomes.size() > kOutcomesMax || outcomes.front().first + kOutcomeMemory <= now)) {
     const Request& r = requests.at(outcomes.front().second);
     outcomes.pop_front();
-    request_ids.erase({r.reply_to, r.origin, r.request});
+    if (auto by_name = request_ids.find({r.reply_to, r.origin, r.request});
+        by_name != request_ids.end() && by_name->second == r.id)
+      request_ids.erase(by_name);
     auto [first, last] = requests_of.equal_range(r.record.key);
     requests_of.erase(std::find_if(first, last, [&](const auto& of) { return of.second == r.id; }));
     requests.erase(r.id);

@@ -191,6 +191,14 @@ struct Write {
   Instant deadline, resend;
 };
 
+// An insert that was withdrawn, or a revocation that was lifted: late copies of it are refused.
+struct WithdrawnKey {
+  SessionKey key;
+  NodeId owner;
+  Version version;
+  auto operator<=>(const WithdrawnKey&) const = default;
+};
+
 // A removal, revocation or unrevocation at its coordinator.
 struct Request {
   enum class Kind : uint8_t { remove, revoke, unrevoke };
@@ -273,7 +281,6 @@ struct Node::State {
   };
   template <class Body>
   std::optional<Named> session_named(const MessageHeader& h, NodeId from, const Body& m, Instant now);
-  uint64_t name_of(const MessageHeader& h, NodeId from) const;
   void on_revoke(const MessageHeader& h, NodeId from, const Revoke& m, Instant now);
   void on_unrevoke(const MessageHeader& h, NodeId from, const Unrevoke& m, Instant now);
   bool acts_for(const MessageHeader& h, NodeId from) const;
@@ -332,8 +339,15 @@ struct Node::State {
   void reuse_write(Write& w);
   bool apply_held(const Record& r, Instant expires, bool fresh, ProxyId source, Instant now, bool lifted = false);
   void settle_placed(StoredRecord s, Instant now);
-  void remember_withdrawn(const SessionKey& key, NodeId owner, const Version& v, Instant now);
+  void remember_withdrawn(const WithdrawnKey& w, Instant now);
   bool is_withdrawn(const Record& r) const { return withdrawn.contains({r.key, r.owner, r.version}); }
+  // Of revocations whose lift this node has heard of not long ago, whatever stands there now.
+  bool is_lifted(const SessionKey& key, const Version& revocation) const {
+    return withdrawn.contains(lifted_key(key, revocation));
+  }
+  static WithdrawnKey lifted_key(const SessionKey& key, const Version& revocation) {
+    return {key, {}, {0, kId24Max, revocation.counter}};
+  }
   bool room_for(const Record& r, Instant now);
   Placed& keep_placed(Placed p);
   void place_here(const Write& w, Instant now);
@@ -535,12 +549,6 @@ struct Node::State {
   std::vector<Write*> free_writes;
   InsertAnswer released;    // the last one: they keep their memory
   RefreshAnswer refreshed;  // the same
-  struct WithdrawnKey {
-    SessionKey key;
-    NodeId owner;
-    Version version;
-    auto operator<=>(const WithdrawnKey&) const = default;
-  };
   std::set<WithdrawnKey> withdrawn;
   std::deque<std::pair<Instant, WithdrawnKey>> withdrawn_order;
 

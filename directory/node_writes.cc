@@ -325,7 +325,7 @@ void Node::State::lose(Write& w, InsertAnswer::Status status, const std::optiona
     return;
   }
   if (give_up_copy(r, options.self, now)) {
-    remember_withdrawn(r.key, r.owner, r.version, now);
+    remember_withdrawn({r.key, r.owner, r.version}, now);
     for (ProxyId id : others(r.key.slot())) send(id, 0, Withdraw{r.key, r.version, r.owner});
   }
   for (const Waiter& waiter : lost.waiters) {
@@ -484,7 +484,7 @@ void Node::State::on_withdraw(ProxyId from, const Withdraw& m, Instant now) {
   const Placed* p = placed.find(m.key);
   const bool here = p && p->record.owner == m.owner && p->record.version == m.version;
   if (here && !give_up_copy(Record(p->record), from, now)) return;
-  remember_withdrawn(m.key, m.owner, m.version, now);
+  remember_withdrawn({m.key, m.owner, m.version}, now);
   if (!here) return;
   Write** of = write_of.find(m.key);  // this replica may have been completing it
   if (!of) return;
@@ -492,9 +492,9 @@ void Node::State::on_withdraw(ProxyId from, const Withdraw& m, Instant now) {
   if (w.record.owner == m.owner && w.record.version == m.version) lose(w, InsertAnswer::Status::busy, {}, now);
 }
 
-void Node::State::remember_withdrawn(const SessionKey& key, NodeId owner, const Version& v, Instant now) {
-  if (!withdrawn.insert({key, owner, v}).second) return;
-  withdrawn_order.emplace_back(now, WithdrawnKey{key, owner, v});
+void Node::State::remember_withdrawn(const WithdrawnKey& w, Instant now) {
+  if (!withdrawn.insert(w).second) return;
+  withdrawn_order.emplace_back(now, w);
   while (withdrawn_order.size() > kWithdrawnMax || withdrawn_order.front().first + kWithdrawnMemory <= now) {
     withdrawn.erase(withdrawn_order.front().second);
     withdrawn_order.pop_front();
@@ -524,6 +524,7 @@ void Node::State::complete(const SessionKey& key, Instant now) {
 // Makes a record the held one, unless what is held stands above it. Changes of owner and tombstones are listed for the
 // other replicas and pushed to whoever holds the old record.
 bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, ProxyId source, Instant now, bool lifted) {
+  if (is_lift(in)) remember_withdrawn(lifted_key(in.key, in.version), now);
   StoredRecord ex = store.find(in.key, now);
   const bool doubted = doubtful.erase(in.key) > 0;
   if (ex && !(doubted && !ex.is(in)) && !supersedes(in, ex.record())) {

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "directory/record_order.h"
+
 namespace statecast {
 
 namespace {
@@ -147,13 +149,19 @@ uint32_t Owner::revoke(const SessionId& id, Duration duration, Instant now) {
     if (!s->replicas.empty()) p.hint = s->replicas.front();
     forget(handle);
   }
-  mark_revoked(id, handle, now + duration);
-  p.body = Revoke{.id = id, .group = id.group(), .duration_ms = wire_ms(duration)};
+  const uint64_t name = draw_revocation_name(rng_);
+  mark_revoked(id, handle, now + duration, name);
+  p.body = Revoke{.id = id, .group = id.group(), .duration_ms = wire_ms(duration), .name = name};
   return add_request(std::move(p), now);
 }
 
-void Owner::restore_revocation(const SessionId& id, Duration remaining, Instant now) {
-  mark_revoked(id, 0, now + remaining);
+uint64_t Owner::revocation_name(const SessionId& id) const {
+  const auto at = revoked_ids_.find(id);
+  return at == revoked_ids_.end() ? 0 : revoked_.at(at->second).name;
+}
+
+void Owner::restore_revocation(const SessionId& id, uint64_t name, Duration remaining, Instant now) {
+  mark_revoked(id, 0, now + remaining, name != 0 ? name : draw_revocation_name(rng_));
   resends_.push_back(revoked_ids_.at(id));
   resend_more(now);
 }
@@ -245,13 +253,13 @@ void Owner::forget(uint32_t handle) {
 }
 
 // From here on no insert and no refresh of the session goes out.
-void Owner::mark_revoked(const SessionId& id, uint32_t handle, Instant ends) {
+void Owner::mark_revoked(const SessionId& id, uint32_t handle, Instant ends, uint64_t name) {
   if (auto old = revoked_ids_.find(id); old != revoked_ids_.end()) {
     if (handle == 0) handle = old->second;
     lift(old->second);
   }
   if (handle == 0) handle = ++next_handle_;
-  revoked_[handle] = {id, ends};
+  revoked_[handle] = {id, ends, name};
   revoked_ids_[id] = handle;
   timers_.insert({ends, TimerKind::revoked, handle});
 }
@@ -539,7 +547,7 @@ void Owner::resend_more(Instant now) {
     const Revocation& r = at->second;
     ++resends_out_;
     add_request({.kind = Pending::Kind::revoke,
-                 .body = Revoke{.id = r.id, .group = r.id.group()},
+                 .body = Revoke{.id = r.id, .group = r.id.group(), .name = r.name},
                  .id = r.id,
                  .quiet = true,
                  .gives_up = r.ends},
@@ -552,7 +560,7 @@ void Owner::on_notice(const Notice& n, Instant now) {
   const Instant ends = now + std::chrono::milliseconds(n.remaining_ms);
   if (auto r = revoked_.find(n.handle); r != revoked_.end()) {
     SessionId id = r->second.id;
-    if (n.state == RecordState::revoked) return mark_revoked(id, n.handle, ends);
+    if (n.state == RecordState::revoked) return mark_revoked(id, n.handle, ends, n.version.counter);
     lift(n.handle);
     drop_revokes(id);
     return emit({.kind = OwnerEvent::Kind::lifted, .id = id});
@@ -563,7 +571,7 @@ void Owner::on_notice(const Notice& n, Instant now) {
   if (n.version < at->second.acknowledged_version) return;  // older than what the directory has told us since
   if (n.state == RecordState::revoked) {
     forget(n.handle);
-    mark_revoked(id, n.handle, ends);
+    mark_revoked(id, n.handle, ends, n.version.counter);
     return emit({.kind = OwnerEvent::Kind::revoked, .id = id, .remaining_ms = n.remaining_ms});
   }
   forget(n.handle);

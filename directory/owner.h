@@ -103,8 +103,9 @@ class Owner {
   uint32_t remove(const SessionId& id, Instant now);                  // tombstone; request number
   uint32_t revoke(const SessionId& id, Duration duration, Instant now);
   uint32_t unrevoke(const SessionId& id, Instant now);
-  // A revocation of before a restart: goes out without events, a bounded number at a time.
-  void restore_revocation(const SessionId& id, Duration remaining, Instant now);
+  // A revocation of before a restart, by the name that it had (0: not known): goes out without events, a bounded number
+  // at a time.
+  void restore_revocation(const SessionId& id, uint64_t name, Duration remaining, Instant now);
 
   bool on_message(NodeId from, Bytes message, Instant now);  // true if it was one for an owner and well-formed
   void on_deadline(Instant now);
@@ -116,6 +117,7 @@ class Owner {
   size_t size() const { return sessions_.size(); }
   bool owns(const SessionId& id) const { return handles_.contains(id); }            // inserted or being inserted
   bool is_revoked(const SessionId& id) const { return revoked_ids_.contains(id); }  // as far as this agent knows
+  uint64_t revocation_name(const SessionId& id) const;                              // Revoke::name; 0: not revoked
   const OwnerCounters& counters() const { return counters_; }
   struct Listed {
     SessionId id;
@@ -183,6 +185,7 @@ class Owner {
   struct Revocation {
     SessionId id;
     Instant ends;
+    uint64_t name;  // by which an unrevoke lifts it
   };
   struct StartInsert {
     bool born_new = false, quiet = false;
@@ -205,7 +208,7 @@ class Owner {
   void drop_pending(uint32_t request);
   void drop_revokes(const SessionId& id);
   void forget(uint32_t handle);
-  void mark_revoked(const SessionId& id, uint32_t handle, Instant ends);
+  void mark_revoked(const SessionId& id, uint32_t handle, Instant ends, uint64_t name);
   void lift(uint32_t handle);
   void emit(OwnerEvent event) { events_.push_back(std::move(event)); }
 

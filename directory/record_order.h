@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/rng.h"
 #include "base/units.h"
 #include "directory/messages.h"
 
@@ -28,13 +29,16 @@ inline constexpr int kOwnerTermMax = kTermMax - kRevocationTerms;
 inline bool owner_may_say(const Version& v) {
   return v.term <= kOwnerTermMax && v.incarnation < kId24Max;
 }
-// Its version is above all that an owner can say in its term; the counter, drawn from its request, tells it from
-// another revocation in the same term, and an unrevoke names by it which one it lifts.
-inline Version revocation_version(int term, uint64_t random) {
-  return {static_cast<uint16_t>(std::min(term, kTermMax)), kId24Max, random >> 24};
+// Its version is above all that an owner can say in its term; the counter, its name (Revoke::name), tells it from
+// another revocation in the same term, and an unrevoke says by it which one it lifts.
+inline Version revocation_version(int term, uint64_t name) {
+  return {static_cast<uint16_t>(std::min(term, kTermMax)), kId24Max, name};
 }
 inline Version lift_version(const Version& revocation) {
   return {static_cast<uint16_t>(revocation.term + 1), 0, revocation.counter};
+}
+inline uint64_t draw_revocation_name(Rng& rng) {
+  return rng.between(1, (uint64_t{1} << 40) - 1);
 }
 // Of two held records of one session the one that all replicas end with. Not reflexive: equal records do not supersede.
 bool supersedes(const Record& incoming, const Record& existing);

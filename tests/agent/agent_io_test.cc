@@ -288,12 +288,13 @@ TEST_F(AgentState, RevocationsComeBackWithWhatIsLeftOfThem) {
   auto id = *parse_session_text("10 tcp 198.51.100.7:40000 203.0.113.10:443");
   auto six = *parse_session_text("10 tcp [2001:db8::7]:40000 [2001:db8:1::10]:443");
   EXPECT_TRUE(load_revocations(dir)->empty());
-  ASSERT_TRUE(save_revocations(dir, {{id, 60s}, {six, 30ms}}));
+  ASSERT_TRUE(save_revocations(dir, {{id, 60s, 77}, {six, 30ms, 78}}));
   usleep(50'000);
   auto left = load_revocations(dir);
   ASSERT_TRUE(left) << left.error().message;
   ASSERT_EQ(left->size(), 1u);
   EXPECT_EQ((*left)[0].id, id);
+  EXPECT_EQ((*left)[0].name, 77u);
   EXPECT_LE((*left)[0].remaining, 60s - 50ms);
   EXPECT_GE((*left)[0].remaining, 50s);
 }

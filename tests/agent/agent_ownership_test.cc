@@ -287,7 +287,7 @@ TEST(AgentRestart, EveryLiveSessionIsInsertedAgainAndNoneThatWasRevoked) {
   for (uint16_t i = 0; i < 1'000; ++i) {
     auto port = static_cast<uint16_t>(10'000 + i);
     o.sockets.push_back(kernel_socket(port));
-    if (i % 10 == 0) o.revocations.push_back({tcp_session(port), 300s});
+    if (i % 10 == 0) o.revocations.push_back({tcp_session(port), 300s, port});
   }
   o.sockets.push_back(kernel_socket(9, KernelSocket::State::time_wait));
   o.sockets.push_back(kernel_socket(10, KernelSocket::State::syn_received));
@@ -301,7 +301,10 @@ TEST(AgentRestart, EveryLiveSessionIsInsertedAgainAndNoneThatWasRevoked) {
     ++inserted[session_tuple(i.insert.id)->client.port.value];
   }
   for (const Message& m : w.messages)
-    if (auto* r = std::get_if<Revoke>(&m.body)) ++revoked[session_tuple(*r->id)->client.port.value];
+    if (auto* r = std::get_if<Revoke>(&m.body)) {
+      ++revoked[session_tuple(*r->id)->client.port.value];
+      EXPECT_EQ(r->name, session_tuple(*r->id)->client.port.value) << "the same revocation, not another one";
+    }
   EXPECT_EQ(inserted.size(), 900u);
   EXPECT_EQ(revoked.size(), 100u) << "their tombstones are sent again";
   for (const auto& [port, n] : inserted) EXPECT_NE((port - 10'000) % 10, 0) << port;

@@ -237,6 +237,28 @@ TEST_F(ProxyControlTest, SilentOnlyAfterTheWorkersHaveEndedTheirTurn) {
   EXPECT_TRUE(resolved(true)) << "packets that are held meet the tombstone";
 }
 
+TEST_F(ProxyControlTest, WhatNoReplicaTakesNowIsAskedAgainForAWhile) {
+  make_control({{ProxyId{1}, "a"}, {ProxyId{2}, "b"}, {ProxyId{3}, "c"}});  // the others are silent
+  std::vector<RequestAnswer::Status> heard;
+  control_->request(
+      Unrevoke{.id = parse_session_text(kSession), .key = {}, .group = kWebGroup},
+      [&](const MessageBody& body) {
+        heard.push_back(std::get<RequestAnswer>(body).status);
+        return true;
+      },
+      w_.now);
+  auto pass = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      w_.now += 99ms;
+      step();
+    }
+  };
+  pass(20);
+  EXPECT_TRUE(heard.empty());
+  pass(80);
+  EXPECT_EQ(heard, std::vector{RequestAnswer::Status::try_again});
+}
+
 TEST_F(ProxyControlTest, NotMineDropsTheEntryThatLedThere) {
   struct Row {
     const char* name;

@@ -165,6 +165,7 @@ struct Fill {
   void operator()(Revoke& m) {
     who(m);
     m.duration_ms = u32(rng);
+    m.name = rng.between(1, (uint64_t{1} << 40) - 1);
   }
   void operator()(Unrevoke& m) { who(m); }
   void operator()(RequestAnswer& m) {
@@ -367,6 +368,7 @@ struct Describe {
   json operator()(const Revoke& m) {
     json out = who(m);
     out["duration_ms"] = m.duration_ms;
+    out["name"] = m.name;
     return out;
   }
   json operator()(const Unrevoke& m) { return who(m); }

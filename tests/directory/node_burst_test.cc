@@ -66,7 +66,7 @@ Sent some_message(Rng& rng, uint32_t request) {
     case 5: return {owner, encode(h, Remove{.id = session(n), .version = version})};
     case 6:
       h.origin = NodeId::op();
-      return {NodeId::op(), rng.chance(0.5) ? encode(h, Revoke{.id = session(n), .key = {}, .group = {}})
+      return {NodeId::op(), rng.chance(0.5) ? encode(h, Revoke{.id = session(n), .key = {}, .group = {}, .name = n + 1})
                                             : encode(h, Unrevoke{.id = session(n), .key = {}, .group = {}})};
     default: {
       std::vector<uint8_t> noise(rng.below(60));

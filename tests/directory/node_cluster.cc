@@ -300,9 +300,13 @@ uint32_t Cluster::remove(uint32_t member, const SessionId& id, uint32_t via) {
 }
 
 uint32_t Cluster::revoke(NodeId who, const SessionId& id, uint32_t via, Duration duration,
-                         std::optional<uint32_t> again) {
+                         std::optional<uint32_t> again, std::optional<uint32_t> name) {
   uint32_t request = again ? *again : next_request();
-  Revoke m{.id = id, .key = {}, .group = group, .duration_ms = static_cast<uint32_t>(to_ms(duration))};
+  Revoke m{.id = id,
+           .key = {},
+           .group = group,
+           .duration_ms = static_cast<uint32_t>(to_ms(duration)),
+           .name = name.value_or(request)};
   send(who, NodeId::proxy(ProxyId{via}), {.request = request, .origin = who, .view = view.id()}, m);
   return request;
 }

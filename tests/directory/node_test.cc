@@ -562,6 +562,78 @@ TEST(Node, OneUnrevokeLiftsWhatTwoCoordinatorsMadeOfOneRevoke) {
   for (uint32_t p = 1; p <= 3; ++p) EXPECT_EQ(c.node(p).find(c.key(id), c.now)->state, RecordState::removed) << p;
 }
 
+// The owner says it once more, under another request, as after a replica's loss; that copy comes when the session has
+// been unrevoked.
+TEST(Node, ARevocationSentAgainStandsNotAboveItsUnrevoke) {
+  for (bool coordinator_missed_the_unrevoke : {false, true}) {
+    Cluster c({});
+    c.run(kSettled);
+    SessionId id = c.session(40000);
+    c.insert({.id = id, .via = 2, .lifetime = 60s});
+    c.run(20ms);
+    const NodeId owner = NodeId::member(MemberId{1});
+    const uint32_t first = c.revoke(owner, id, 2);
+    c.run(1s);
+    if (coordinator_missed_the_unrevoke) c.isolate(3);
+    c.unrevoke(owner, id, 1);
+    c.run(1s);
+    ASSERT_EQ(c.node(1).find(c.key(id), c.now)->state, RecordState::removed);
+    c.revoke(owner, id, 3, 600s, std::nullopt, first);
+    c.run(1s);
+    c.heal();
+    c.run(5s);
+    for (uint32_t p = 1; p <= 3; ++p) EXPECT_EQ(c.node(p).find(c.key(id), c.now)->state, RecordState::removed) << p;
+    c.revoke(owner, id, 3);
+    c.run(1s);
+    for (uint32_t p = 1; p <= 3; ++p) EXPECT_EQ(c.node(p).find(c.key(id), c.now)->state, RecordState::revoked) << p;
+  }
+}
+
+// The same, where the session lives again meanwhile: neither a late copy nor a coordinator that was cut off with the
+// revocation under way ends it.
+TEST(Node, ALiftedRevocationEndsNothingThatIsInsertedAfterIt) {
+  for (bool cut_off : {false, true}) {
+    Cluster c({});
+    c.run(kSettled);
+    SessionId id = c.session(40000);
+    c.insert({.id = id, .via = 2, .lifetime = 60s});
+    c.run(20ms);
+    const NodeId owner = NodeId::member(MemberId{1});
+    if (cut_off) c.isolate(3);
+    const uint32_t request = c.revoke(owner, id, 2);
+    if (cut_off) c.revoke(owner, id, 3, 600s, request);
+    c.run(1s);
+    c.unrevoke(owner, id, 1);
+    c.run(1s);
+    const uint32_t in = c.insert({.id = id, .via = 1, .born_new = true, .lifetime = 60s});
+    c.run(100ms);
+    ASSERT_EQ(c.insert_answer(in)->status, In::ok);
+    c.heal();
+    c.run(2s);
+    c.revoke(owner, id, 3, 600s, std::nullopt, request);
+    c.run(2s);
+    for (uint32_t p = 1; p <= 3; ++p)
+      EXPECT_EQ(c.node(p).find(c.key(id), c.now)->state, RecordState::half_open) << p << cut_off;
+  }
+}
+
+// One that has missed the revocation cannot say that there is none.
+TEST(Node, AReplicaThatIsCutOffDoesNotSayThatThereIsNothingToLift) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.id = id, .via = 2, .lifetime = 60s});
+  c.run(20ms);
+  c.isolate(3);
+  c.run(2s);
+  c.revoke(NodeId::op(), id, 1);
+  c.run(1s);
+  const uint32_t lift = c.unrevoke(NodeId::member(MemberId{1}), id, 3);
+  c.run(1s);
+  EXPECT_TRUE(c.answered(lift, Re::try_again));
+  EXPECT_FALSE(c.answered(lift, Re::not_found));
+}
+
 // One coordinator gives up waiting for W, holds the insert degraded, and tells the other one of it.
 TEST(Node, WhatOneCoordinatorHoldsDegradedTheOtherDoesNotPromise) {
   Cluster c({.writes = 3});
@@ -1045,7 +1117,11 @@ TEST(Node, RevocationAtANodeThatHasForgottenTheSessionStandsAboveThoseThatHaveNo
   c.filter = nullptr;
   ASSERT_FALSE(c.node(1).find(c.key(id), c.now));
   ASSERT_EQ(c.held_copies(c.key(id)), 2u);
+  // What the others have may have come after an unrevoke of this: who asked says whether it is still wanted.
   uint32_t rev = c.revoke(NodeId::op(), id, 1);
+  c.run(200ms);
+  EXPECT_TRUE(c.answered(rev, Re::try_again));
+  c.revoke(NodeId::op(), id, 1, 600s, rev);
   c.run(200ms);
   EXPECT_TRUE(c.answered(rev, Re::stored));
   for (uint32_t p = 1; p <= 3; ++p) EXPECT_EQ(c.node(p).find(c.key(id), c.now)->state, RecordState::revoked) << p;
@@ -1388,7 +1464,7 @@ TEST(Node, MembersActForThemselvesOnly) {
   c.send(two, NodeId::proxy(ProxyId{1}), {.request = 903, .origin = NodeId::member(MemberId{1}), .view = c.view.id()},
          Remove{id, {1, 1, 999}});
   c.send(two, NodeId::proxy(ProxyId{1}), {.request = 904, .origin = NodeId::op(), .view = c.view.id()},
-         Revoke{.id = id, .key = {}, .group = c.group});
+         Revoke{.id = id, .key = {}, .group = c.group, .name = 1});
   c.run(300ms);
   EXPECT_EQ(c.insert_answer(901)->status, In::refused);
   EXPECT_EQ(c.insert_answer(902)->status, In::refused);

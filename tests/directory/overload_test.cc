@@ -88,7 +88,8 @@ TEST_F(OverloadTest, ATombstoneFindsRoomWhereNothingElseDoes) {
   ASSERT_EQ(insert(20, 600, RecordState::established), Status::refused);
   MessageHeader h{.request = 77'777, .origin = NodeId::op(), .view = {1, 0}};
   node_->on_message(NodeId::op(),
-                    encode(h, Revoke{.id = session(20, 900), .group = GroupId{20}, .duration_ms = 60'000}), now_);
+                    encode(h, Revoke{.id = session(20, 900), .group = GroupId{20}, .duration_ms = 60'000, .name = 1}),
+                    now_);
   auto r = node_->find(session_key(session(20, 900), {}), now_);
   ASSERT_TRUE(r);
   EXPECT_EQ(r->state, RecordState::revoked);

@@ -805,11 +805,33 @@ TEST_F(OwnerTest, ALiftedTombstoneIsTold) {
   EXPECT_FALSE(owner->is_revoked(session()));
 }
 
+// A fleet that has lost what others revoked gets it under the name by which it will be lifted, or another would stand
+// above that lift.
+TEST_F(OwnerTest, WhatOthersRevokedIsSentAgainUnderTheirName) {
+  const auto kept = establish(session(1));
+  const auto cut = establish(session(2));
+  const Notice notice{cut.as<Insert>().handle, {65, kId24Max, 4711}, RecordState::revoked, 600'000};
+  owner->on_message(NodeId::proxy({2}), encode({.request = 99, .origin = NodeId::proxy({2})}, notice), now);
+  EXPECT_EQ(owner->revocation_name(session(2)), 4711u);
+  all_sent();
+  pass(15s);
+  for (auto& s : all_sent()) answer(s, RefreshAnswer{.unknown = {kept.as<Insert>().handle}});
+  int revokes = 0;
+  for (auto& s : all_sent()) {
+    if (!std::holds_alternative<Revoke>(s.body)) continue;
+    ++revokes;
+    EXPECT_EQ(s.as<Revoke>().name, 4711u);
+  }
+  EXPECT_EQ(revokes, 1);
+}
+
 // A fleet that has lost everything gets the tombstones again, not only the mappings.
 TEST_F(OwnerTest, TombstonesAreSentAgainWhenReplicasHaveForgotten) {
   auto kept = establish(session(1));
   owner->revoke(session(2), 600s, now);
-  answer(*sent(), RequestAnswer{.status = Status::silent});
+  const Sent revoke = *sent();
+  const uint64_t name = revoke.as<Revoke>().name;
+  answer(revoke, RequestAnswer{.status = Status::silent});
   event(), event();
   pass(15s);
   for (auto& s : all_sent()) answer(s, RefreshAnswer{.unknown = {kept.as<Insert>().handle}});
@@ -819,6 +841,7 @@ TEST_F(OwnerTest, TombstonesAreSentAgainWhenReplicasHaveForgotten) {
     ++revokes;
     EXPECT_EQ(s.as<Revoke>().id, session(2));
     EXPECT_EQ(s.as<Revoke>().duration_ms, 585'000u);
+    EXPECT_EQ(s.as<Revoke>().name, name) << "one unrevoke lifts it";
     answer(s, RequestAnswer{.status = Status::stored});
   }
   EXPECT_EQ(revokes, 1);

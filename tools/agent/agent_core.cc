@@ -120,7 +120,7 @@ AgentCore::AgentCore(AgentOptions options, Instant now)
   }
   for (const ProxyPeerConfig& p : config_.proxies)
     peers_.add(NodeId::proxy(p.id), member_pair_key(options.node_key, p.id), p.address);
-  for (const auto& r : options.revocations) revocations_.set(r.id, now + r.remaining);
+  for (const auto& r : options.revocations) revocations_.set(r.id, now + r.remaining, r.name);
 }
 
 // --- client to kernel ---

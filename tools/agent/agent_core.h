@@ -160,7 +160,7 @@ class AgentCore {
   void remove_unknown(const SessionId& id, Instant now);
   void insert_udp(MemberSession& s, Bytes first_reply, Instant now);
   void destroy_socket(const SessionId& id);
-  void enforce(const SessionId& id, Duration duration, Instant now);
+  void enforce(const SessionId& id, Duration duration, uint64_t name, Instant now);
   void refill(Instant now);
   void restore(std::span<const KernelSocket> table, Instant now);
   void insert_restored(Instant now);

@@ -80,7 +80,8 @@ void AgentCore::on_owner_event(const OwnerEvent& e, Instant now) {
       return;
     case OwnerEvent::Kind::refused: return counters_.add(AgentCounter::session_refused);  // nothing was released
     case OwnerEvent::Kind::conflict: return on_conflict(e, now);
-    case OwnerEvent::Kind::revoked: enforce(e.id, std::chrono::milliseconds(e.remaining_ms), now); return;
+    case OwnerEvent::Kind::revoked:
+      return enforce(e.id, std::chrono::milliseconds(e.remaining_ms), owner_.revocation_name(e.id), now);
     case OwnerEvent::Kind::lifted:
       if (revocations_.lift(e.id)) outputs_.add(AgentOutput::Kind::save_revocations);
       return;
@@ -105,7 +106,7 @@ void AgentCore::on_conflict(const OwnerEvent& e, Instant now) {
   bool tombstone = e.record && is_tombstone(e.record->state);
   // One that was ours. Of another's nobody would tell us when it is lifted: its client is refused as often as it comes.
   if (e.record && e.record->state == RecordState::revoked && e.record->owner == NodeId::member(config_.id)) {
-    enforce(e.id, std::chrono::milliseconds(e.record->remaining_ms), now);
+    enforce(e.id, std::chrono::milliseconds(e.record->remaining_ms), e.record->version.counter, now);
     return;
   }
   MemberSession* s = sessions_.find(e.id);
@@ -243,7 +244,7 @@ void AgentCore::on_sockets(std::span<const KernelSocket> table, Instant taken_at
 // case directory nodes have restarted meanwhile as well.
 void AgentCore::restore(std::span<const KernelSocket> table, Instant now) {
   has_sockets_ = true;
-  for (const auto& r : revocations_.left(now)) owner_.restore_revocation(r.id, r.remaining, now);
+  for (const auto& r : revocations_.left(now)) owner_.restore_revocation(r.id, r.name, r.remaining, now);
   for (const KernelSocket& k : table) {
     std::optional<SessionId> id = session_of(k);
     if (!id || k.state == KernelSocket::State::time_wait) continue;
@@ -286,9 +287,9 @@ void AgentCore::destroy_socket(const SessionId& id) {
 // Both directions are shut before anything else happens. The socket's own reset meets the same wall. When the table is
 // full the session and its socket go all the same: what comes later of it belongs to no session, and the directory
 // refuses its insert.
-void AgentCore::enforce(const SessionId& id, Duration duration, Instant now) {
+void AgentCore::enforce(const SessionId& id, Duration duration, uint64_t name, Instant now) {
   bool known = revocations_.contains(id, now);
-  if (revocations_.set(id, now + duration))
+  if (revocations_.set(id, now + duration, name))
     outputs_.add(AgentOutput::Kind::save_revocations);
   else
     counters_.add(AgentCounter::session_revoked_full);
@@ -305,8 +306,9 @@ Result<uint32_t> AgentCore::revoke(const SessionId& id, Duration duration, Insta
   if (!revocations_.has_room(id))
     return fail(Code::unavailable, "this member enforces " + std::to_string(kRevocationsMax) +
                                        " revocations already: unrevoke some, or wait until they end");
-  enforce(id, duration, now);
-  return owner_.revoke(id, duration, now);
+  const uint32_t request = owner_.revoke(id, duration, now);  // goes out with the next outputs
+  enforce(id, duration, owner_.revocation_name(id), now);
+  return request;
 }
 
 Result<uint32_t> AgentCore::unrevoke(const SessionId& id, Instant now) {

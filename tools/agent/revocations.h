@@ -2,12 +2,14 @@
 // Revocations: the sessions that this member has cut off, or was told to, and until when. They outlive the program on
 // disk (state_io.h), because a restarted agent must not insert the socket of a revoked session again.
 //
-//   revocations.set(id, now + 10min);
+//   revocations.set(id, now + 10min, owner.revocation_name(id));
 //   if (revocations.contains(id, now)) drop();
 //
 // Threads: one. Ownership: value; bounded.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <unordered_map>
 #include <vector>
 
@@ -24,41 +26,44 @@ class Revocations {
   struct Left {
     SessionId id;
     Duration remaining;
+    uint64_t name = 0;  // the directory's, so that it is the same revocation after a restart; 0: not known
   };
 
-  explicit Revocations(const KeyedHash::Key& key) : ends_(16, KeyedHash(key)) {}
+  explicit Revocations(const KeyedHash::Key& key) : standing_(16, KeyedHash(key)) {}
 
   // Whether set() would take it.
-  bool has_room(const SessionId& id) const { return ends_.size() < kRevocationsMax || ends_.contains(id); }
+  bool has_room(const SessionId& id) const { return standing_.size() < kRevocationsMax || standing_.contains(id); }
   // False when it is full. A revocation that stands already is not shortened.
-  bool set(const SessionId& id, Instant ends) {
-    auto at = ends_.find(id);
-    if (at == ends_.end() && ends_.size() >= kRevocationsMax) return false;
-    if (at == ends_.end())
-      ends_.emplace(id, ends);
-    else if (at->second < ends)
-      at->second = ends;
+  bool set(const SessionId& id, Instant ends, uint64_t name) {
+    auto at = standing_.find(id);
+    if (at == standing_.end() && standing_.size() >= kRevocationsMax) return false;
+    if (at == standing_.end()) at = standing_.emplace(id, Standing{}).first;
+    at->second = {std::max(at->second.ends, ends), name};
     return true;
   }
-  bool lift(const SessionId& id) { return ends_.erase(id) > 0; }
+  bool lift(const SessionId& id) { return standing_.erase(id) > 0; }
   bool contains(const SessionId& id, Instant now) const {
-    if (ends_.empty()) return false;
-    auto at = ends_.find(id);
-    return at != ends_.end() && now < at->second;
+    if (standing_.empty()) return false;
+    auto at = standing_.find(id);
+    return at != standing_.end() && now < at->second.ends;
   }
   size_t lift_ended(Instant now) {
-    return std::erase_if(ends_, [now](const auto& e) { return e.second <= now; });
+    return std::erase_if(standing_, [now](const auto& e) { return e.second.ends <= now; });
   }
-  size_t size() const { return ends_.size(); }
+  size_t size() const { return standing_.size(); }
   std::vector<Left> left(Instant now) const {
     std::vector<Left> out;
-    for (const auto& [id, ends] : ends_)
-      if (now < ends) out.push_back({id, ends - now});
+    for (const auto& [id, r] : standing_)
+      if (now < r.ends) out.push_back({id, r.ends - now, r.name});
     return out;
   }
 
  private:
-  std::unordered_map<SessionId, Instant, KeyedHash> ends_;
+  struct Standing {
+    Instant ends{};
+    uint64_t name = 0;
+  };
+  std::unordered_map<SessionId, Standing, KeyedHash> standing_;
 };
 
 }  // namespace statecast

@@ -114,7 +114,9 @@ Result<std::vector<Revocations::Left>> load_revocations(const std::string& dir) 
       auto id = parse_session_text(r.at("id").get<std::string>());
       if (!id) return bad("\"" + r.at("id").get<std::string>() + "\" is no session ID");
       int64_t left = r.at("remaining_ms").get<int64_t>() - elapsed;
-      if (left > 0) out.push_back({*id, std::chrono::milliseconds(left)});
+      const auto name = r.value("name", uint64_t{0});
+      if (name >> 40 != 0) return bad("the name of a revocation has 40 bits");
+      if (left > 0) out.push_back({*id, std::chrono::milliseconds(left), name});
     }
   } catch (const nlohmann::json::exception& e) { return bad(e.what()); }
   return out;
@@ -122,7 +124,8 @@ Result<std::vector<Revocations::Left>> load_revocations(const std::string& dir) 
 
 Result<> save_revocations(const std::string& dir, const std::vector<Revocations::Left>& revocations) {
   nlohmann::json list = nlohmann::json::array();
-  for (const auto& r : revocations) list.push_back({{"id", to_string(r.id)}, {"remaining_ms", to_ms(r.remaining)}});
+  for (const auto& r : revocations)
+    list.push_back({{"id", to_string(r.id)}, {"remaining_ms", to_ms(r.remaining)}, {"name", r.name}});
   nlohmann::json j = {{"version", kRevocationsFormat},
                       {"boot_id", boot_id()},
                       {"saved_ms", boot_time_ms()},

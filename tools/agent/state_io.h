@@ -7,7 +7,7 @@
 //
 // incarnation         "statecast-incarnation 1 42": format version, number
 // revocations.json    {"version": 1, "boot_id": "...", "saved_ms": 8123, "revocations": [{"id": "10 tcp ...",
-//                     "remaining_ms": 599000}, ...]}
+//                     "remaining_ms": 599000, "name": 77120395}, ...]}
 //
 // A revocation is written as the time that is left of it and the machine's CLOCK_BOOTTIME at which that was so: the
 // wall clock may be stepped, and a step must not lift a revocation. After a reboot (another boot ID) the clock starts

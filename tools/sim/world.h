@@ -213,7 +213,11 @@ class World {
     std::unique_ptr<Owner> owner;
     uint32_t incarnation = 0, generation = 0;
     std::unordered_map<SessionNumber, Kernel> kernel;
-    std::map<SessionNumber, Instant> revoked;  // on disk
+    struct Revoked {
+      Instant ends;
+      uint64_t name;
+    };
+    std::map<SessionNumber, Revoked> revoked;  // on disk
     std::unordered_map<SessionNumber, Instant> removed;
     std::unordered_map<SessionNumber, std::set<std::pair<uint32_t, uint64_t>>> buckets;  // given: incarnation, counter
     std::vector<Instant> heard;                                                          // proxies

@@ -51,8 +51,8 @@ void World::restart_member(uint32_t m, Disk disk) {
   const auto change = disk == Disk::lost ? Observer::MemberChange::forgot : Observer::MemberChange::restarted;
   for (Observer* o : observers_) o->on_member({m}, change);
   const Instant now = enter(x.clock);
-  std::erase_if(x.revoked, [&](const auto& r) { return r.second <= now; });
-  for (const auto& [s, ends] : x.revoked) x.owner->restore_revocation(id(s), ends - now, now);
+  std::erase_if(x.revoked, [&](const auto& r) { return r.second.ends <= now; });
+  for (const auto& [s, r] : x.revoked) x.owner->restore_revocation(id(s), r.name, r.ends - now, now);
   std::vector<SessionNumber> open;
   for (auto& [s, k] : x.kernel) {
     if (k.state == Kernel::State::established) open.push_back(s);
@@ -146,7 +146,10 @@ void World::on_owner_event(uint32_t m, const OwnerEvent& e) {
       break;
     default: break;
   }
-  if (tombstone) x.revoked[s] = x.clock.local(now_) + std::chrono::milliseconds(e.remaining_ms);
+  if (tombstone) {
+    const uint64_t name = own_conflict ? e.record->version.counter : x.owner->revocation_name(e.id);
+    x.revoked[s] = {x.clock.local(now_) + std::chrono::milliseconds(e.remaining_ms), name};
+  }
   for (Observer* o : observers_) o->on_owner_event({m}, s, e);
   if (keeps_owner_events_) x.events.push_back(e);
 }
@@ -256,8 +259,8 @@ uint32_t World::revoke(SessionNumber s, uint32_t m, Duration duration) {
   for (Observer* o : observers_) o->on_revoke({m}, s);
   destroy_socket(m, s, OwnerEvent::Kind::revoked);
   const Instant now = enter(x.clock);
-  x.revoked[s] = now + duration;
   const uint32_t request = x.owner->revoke(id(s), duration, now);
+  x.revoked[s] = {now + duration, x.owner->revocation_name(id(s))};
   drain_member(m);
   return request;
 }

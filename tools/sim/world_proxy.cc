@@ -335,8 +335,10 @@ void World::revoke_as_operator(SessionNumber s, uint32_t p) {
   operator_requests_[++last_request_] = s;
   for (Observer* o : observers_) o->on_revoke({}, s);
   const MessageHeader h{.request = last_request_, .origin = NodeId::op(), .hops = 0, .view = views_[x.told].id()};
-  x.node->on_message(NodeId::op(), encode(h, Revoke{.id = id(s), .key = {}, .group = kGroup, .duration_ms = 600'000}),
-                     enter(x.clock));
+  x.node->on_message(
+      NodeId::op(),
+      encode(h, Revoke{.id = id(s), .key = {}, .group = kGroup, .duration_ms = 600'000, .name = last_request_}),
+      enter(x.clock));
   key(s);
   drain_proxy(p);
 }
