@@ -332,10 +332,13 @@ void Querier::on_entry(NodeId from, const MessageHeader& header, const Entry& en
                    .lease_ends = echoed + use,
                    .lease_bytes = entry.lease_bytes};
   emit(event);
-  if (entry.packet.empty()) return;
-  event.kind = CacheEvent::Kind::packet;
-  event.packet = entry.packet;
-  emit(event);
+  if (!entry.packet.empty()) {
+    event.kind = CacheEvent::Kind::packet;
+    event.packet = entry.packet;
+    emit(event);
+  }
+  // This replica has no share of its own (it has taken the slot over not long ago): another may.
+  if (entry.lease_bytes == 0) ask(entry.key, entry.group, now);
 }
 
 void Querier::on_purge(NodeId from, const MessageHeader& header, const Purge& purge, Instant now) {

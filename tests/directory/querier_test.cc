@@ -435,6 +435,18 @@ TEST_F(QuerierTest, AnEntryIsALeaseAndThenItsPacket) {
   EXPECT_EQ(event()->kind, Kind::lease) << "the next request is another one";
 }
 
+// Who granted it has no share of the bytes: the session would stand still until half of its time is over.
+TEST_F(QuerierTest, AnEntryWithoutBytesIsAskedAboutAtOnce) {
+  Entry e = entry();
+  e.lease_bytes = 0;
+  push({1}, 5, e);
+  EXPECT_EQ(event()->kind, Kind::lease);
+  EXPECT_EQ(querier->outstanding(), 1u);
+  EXPECT_TRUE(sent());
+  push({1}, 6, entry());
+  EXPECT_EQ(querier->outstanding(), 0u) << "one with bytes answers that";
+}
+
 TEST_F(QuerierTest, EntriesThatDoNotCount) {
   struct Row {
     const char* name;
