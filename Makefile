@@ -7,17 +7,17 @@ ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 .PHONY: demo chaos sim test build lab bench format lint asan tsan fuzz deps deps-lint clean
 
 demo: build
-	$(ROOT) tools/lab/statecast-lab --programs $(BUILD) demo --report $(BUILD)/demo/report.json
+	$(ROOT) tools/lab/statecast-lab --programs $(BUILD) demo --report $(BUILD)/demo/report.json $(if $(ETCD),--etcd)
 
 lab: build
-	$(ROOT) tools/lab/statecast-lab --programs $(BUILD) up
+	$(ROOT) tools/lab/statecast-lab --programs $(BUILD) up $(if $(ETCD),--etcd)
 
 # Faults at random under real transfers; SEED=n plays one again.
 CHAOS_S ?= 300
 chaos: build
 	ninja -C $(BUILD) -j$(JOBS) tools/lab/link/statecast-link
 	$(ROOT) tools/lab/statecast-lab --programs $(BUILD) chaos --seconds $(CHAOS_S) $(if $(SEED),--seed $(SEED)) \
-	  --report $(BUILD)/chaos/report.json
+	  --report $(BUILD)/chaos/report.json $(if $(ETCD),--etcd)
 
 # Simulated fleets with faults, one seed after the other.
 SEEDS ?= 1000

@@ -113,11 +113,21 @@ struct CacheConfig {
   bool operator==(const CacheConfig&) const = default;
 };
 
+// Membership from etcd instead of from the list `proxies` alone.
+struct EtcdConfig {
+  std::vector<std::string> endpoints;  // "http://10.0.0.5:2379"; empty: the view is all of `proxies`
+  std::string prefix = "/statecast";   // of its keys
+  std::string ca, certificate, key;    // paths of PEM files; empty: none
+  Duration lease = 5s, hold_down = 10s, settle = 2s;
+  bool operator==(const EtcdConfig&) const = default;
+};
+
 struct DirectoryConfig {
   uint32_t revision = 1;
   unsigned replicas = 3;          // R
   unsigned writes = 2;            // W
   uint32_t records = 20'000'000;  // that this proxy holds at most
+  EtcdConfig etcd;
   bool operator==(const DirectoryConfig&) const = default;
 };
 

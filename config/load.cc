@@ -85,7 +85,10 @@ Result<ProxyConfig> load_proxy_config(const std::string& path) {
   auto text = read_file(path);
   if (!text) return fail(text.error());
   auto c = parse_proxy_config(*text, path);
-  if (c) resolve_paths(std::filesystem::path(path).parent_path(), {&c->fleet_secret, &c->control_socket});
+  if (c)
+    resolve_paths(std::filesystem::path(path).parent_path(),
+                  {&c->fleet_secret, &c->control_socket, &c->directory.etcd.ca, &c->directory.etcd.certificate,
+                   &c->directory.etcd.key});
   return c;
 }
 Result<AgentConfig> load_agent_config(const std::string& path) {

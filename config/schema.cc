@@ -281,12 +281,57 @@ const Table<CacheConfig>& cache_table() {
   return table;
 }
 
+const Table<EtcdConfig>& etcd_table() {
+  static const Table<EtcdConfig> table = [] {
+    Table<EtcdConfig> t;
+    t.title = "directory.etcd";
+    t.intro =
+        "Membership from etcd (version 3). The proxies of the list `proxies` that run and are registered there are the "
+        "view; `revision` is not used then. What it says is the same in the files of all proxies, but for the "
+        "endpoints.";
+    t.expected = "a map with endpoints and more";
+    t.add(scalars("endpoints", &EtcdConfig::endpoints, url_value(),
+                  {.reload = init,
+                   .audience = operators,
+                   .fallback = "none: the view is the list `proxies`",
+                   .sentence = "Where etcd listens for clients; one is asked at a time, after a failure the next."}));
+    t.add(scalar("prefix", &EtcdConfig::prefix, key_prefix_value(),
+                 {.reload = init, .audience = operators, .sentence = "Of this fleet's keys."}));
+    t.add(scalar("ca", &EtcdConfig::ca, optional_path_value("/etc/statecast/etcd-ca.pem"),
+                 {.reload = init,
+                  .audience = operators,
+                  .fallback = "the system's",
+                  .sentence = "Authority that etcd's certificate has to be of."}));
+    t.add(scalar("certificate", &EtcdConfig::certificate, optional_path_value("/etc/statecast/etcd-client.pem"),
+                 {.reload = init,
+                  .audience = operators,
+                  .fallback = "none",
+                  .sentence = "This proxy's certificate for etcd; with `key`."}));
+    t.add(scalar("key", &EtcdConfig::key, optional_path_value("/etc/statecast/etcd-client.key"),
+                 {.reload = init, .audience = operators, .fallback = "none", .sentence = "Its key."}));
+    t.add(scalar("lease", &EtcdConfig::lease, duration_value(2s, 60s, "5s"),
+                 {.reload = init,
+                  .audience = tuning,
+                  .sentence = "Whole seconds; how long a proxy that has died stays registered."}));
+    t.add(scalar("hold_down", &EtcdConfig::hold_down, duration_value(1s, 10min, "10s"),
+                 {.reload = init,
+                  .audience = tuning,
+                  .sentence = "How long a proxy has to be neither registered nor heard before it is taken out of the "
+                              "view, so that one that flaps moves nothing."}));
+    t.add(scalar(
+        "settle", &EtcdConfig::settle, duration_value(1s, 10min, "2s"),
+        {.reload = init, .audience = tuning, .sentence = "How long one has to be registered before it is taken in."}));
+    return t;
+  }();
+  return table;
+}
+
 const Table<DirectoryConfig>& directory_table() {
   static const Table<DirectoryConfig> table = [] {
     Table<DirectoryConfig> t;
     t.title = "directory";
     t.intro = "The same in the files of all proxies: with the list `proxies` this is the view.";
-    t.expected = "a map with revision, replicas and writes";
+    t.expected = "a map with revision, replicas, writes and more";
     t.add(scalar("revision", &DirectoryConfig::revision, number_value<uint32_t>(1, UINT32_MAX),
                  {.reload = init,
                   .audience = operators,
@@ -305,6 +350,8 @@ const Table<DirectoryConfig>& directory_table() {
          .sentence = "Mappings and tombstones that this proxy holds for the fleet at most, of 93 bytes each; this "
                      "is each proxy's own. Half-open mappings get half of them; the last eighth is shared out "
                      "to the groups in equal parts."}));
+    t.add(section("etcd", &DirectoryConfig::etcd, etcd_table(), Program::proxy,
+                  {.reload = init, .sentence = "See below."}));
     return t;
   }();
   return table;

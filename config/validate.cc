@@ -263,6 +263,22 @@ void sizes(Loading& l, const YamlNode& tree, const ProxyConfig& c) {
     l.error(at(node, "writes"),
             std::to_string(c.directory.writes) + " is more than replicas, " + std::to_string(c.directory.replicas));
   }
+  if (const EtcdConfig& e = c.directory.etcd; e != EtcdConfig{}) {
+    const YamlNode& node = at(at(tree, "directory"), "etcd");
+    Step section(l, "directory"), etcd(l, "etcd");
+    if (e.endpoints.empty()) {
+      Step key(l, "endpoints");
+      l.error(node, "is missing; without it the rest of this section is for nothing");
+    }
+    if (e.certificate.empty() != e.key.empty()) {
+      Step key(l, e.key.empty() ? "certificate" : "key");
+      l.error(node, "is there without the other of the two, certificate and key");
+    }
+    if (e.lease % 1s != 0s) {
+      Step key(l, "lease");
+      l.error(at(node, "lease"), "is not of whole seconds, as etcd's leases are");
+    }
+  }
   if (c.cache.miss_packets_per_group > c.cache.miss_packets) {
     const YamlNode& node = at(tree, "cache");
     Step section(l, "cache"), key(l, "miss_packets_per_group");

@@ -77,6 +77,11 @@ ValueForm<std::string> path_value(const char* example) {
                    [](std::string_view t) { return !t.empty(); });
 }
 
+ValueForm<std::string> optional_path_value(const char* example) {
+  return text_that("path", "", std::string("a path such as \"") + example + "\", or \"\" for none",
+                   [](std::string_view) { return true; });
+}
+
 ValueForm<std::string> interface_value() {
   return text_that("name", "1 to 15 bytes", "a network device's name of 1 to 15 bytes such as \"statecast0\"",
                    [](std::string_view t) {
@@ -97,6 +102,31 @@ ValueForm<std::string> device_value() {
   return text_that("text", "",
                    "a PCI address such as \"0000:03:00.0\" or a virtual device such as \"net_af_packet0,iface=eth1\"",
                    [](std::string_view t) { return !t.empty() && t.find(' ') == std::string_view::npos; });
+}
+
+ValueForm<std::string> url_value() {
+  return text_that("url", "",
+                   "http:// or https:// with a host and a port, and no more, such as \"http://10.0.0.5:2379\"",
+                   [](std::string_view t) {
+                     for (std::string_view scheme : {"http://", "https://"}) {
+                       if (!t.starts_with(scheme)) continue;
+                       const std::string_view host = t.substr(scheme.size());
+                       const size_t colon = host.rfind(':');
+                       return colon != 0 && colon != std::string_view::npos &&
+                              parse_whole_number(host.substr(colon + 1), 65'535).value_or(0) != 0 &&
+                              host.find_first_of("/ @?#") == std::string_view::npos;
+                     }
+                     return false;
+                   });
+}
+
+ValueForm<std::string> key_prefix_value() {
+  return text_that("text", "2 to 100 bytes",
+                   "a prefix of 2 to 100 bytes with '/' before it and none after it, such as \"/statecast\"",
+                   [](std::string_view t) {
+                     return t.size() >= 2 && t.size() <= 100 && t.front() == '/' && t.back() != '/' &&
+                            std::all_of(t.begin(), t.end(), [](char c) { return c > ' ' && c < 0x7f; });
+                   });
 }
 
 ValueForm<std::string> word_value(std::initializer_list<const char*> words) {

@@ -19,9 +19,12 @@ ValueForm<bool> bool_value();
 ValueForm<std::string> text_value(const char* type, const char* expected);  // any, also empty
 ValueForm<std::string> name_value();  // of a group, port or zone: 1 to 64 letters, digits, '-', '_', '.'; no number
 ValueForm<std::string> path_value(const char* example);
-ValueForm<std::string> interface_value();  // name of a network device
-ValueForm<std::string> listen_value();     // "127.0.0.1:9101", or empty
-ValueForm<std::string> device_value();     // of DPDK
+ValueForm<std::string> optional_path_value(const char* example);  // or empty
+ValueForm<std::string> interface_value();                         // name of a network device
+ValueForm<std::string> listen_value();                            // "127.0.0.1:9101", or empty
+ValueForm<std::string> device_value();                            // of DPDK
+ValueForm<std::string> url_value();                               // "https://10.0.0.5:2379"
+ValueForm<std::string> key_prefix_value();
 ValueForm<std::string> word_value(std::initializer_list<const char*> words);
 ValueForm<IpAddress> address_value();
 ValueForm<Endpoint> endpoint_value(uint16_t default_port, const char* example);  // 0: the port must be written

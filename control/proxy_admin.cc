@@ -2,10 +2,12 @@
 // The admin commands of a proxy, each a JSON object in and one or more out (`statecast --json` prints them as they
 // are). A session is named by "id" (its text, "10 tcp 198.51.100.7:40000 203.0.113.10:443") or by "key" (32 hex digits)
 // with "group".
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
 #include "control/admin.h"
+#include "control/etcd_io.h"
 #include "control/proxy_control.h"
 #include "dataplane/worker/counters.h"
 #include "dataplane/worker/stage_clock.h"
@@ -89,6 +91,35 @@ Json view_json(const View& view) {
           {"writes", view.write_count()}};
 }
 
+Error static_membership() {
+  return {Code::invalid,
+          "the view is the list `proxies` of the files: change it there, with a higher revision, and restart the "
+          "proxies; or take it from etcd (directory.etcd)"};
+}
+
+Json membership_json(const ProxyControl& control) {
+  const EtcdMembership* m = control.setup().membership;
+  if (!m) return {{"source", "file"}};
+  const MembershipStatus s = m->status();
+  auto text = [](const std::string& t) { return t.empty() ? Json(nullptr) : Json(t); };
+  Json proxies = Json::array();
+  for (const auto& p : s.proxies) {
+    proxies.push_back({{"id", p.id.value},
+                       {"revision", p.revision},
+                       {"in_sync", p.in_sync},
+                       {"leaving", p.leaving},
+                       {"in_view", p.in_view}});
+  }
+  return {{"source", "etcd"},
+          {"endpoint", m->endpoint()},
+          {"reachable", s.reachable},
+          {"registered", s.registered},
+          {"handed_over", m->handed_over()},
+          {"trouble", text(s.trouble)},
+          {"waits", text(s.waits)},
+          {"proxies", proxies}};
+}
+
 Json status(const ProxyControl& control) {
   Instant now = MonotonicClock::now();
   const ProxyControlSetup& setup = control.setup();
@@ -139,6 +170,7 @@ Json status(const ProxyControl& control) {
           {"boot", setup.peers->boot()},
           {"uptime_ms", to_ms(now - control.started())},
           {"view", view_json(setup.view)},
+          {"membership", membership_json(control)},
           {"in_sync", node.in_sync},
           {"degraded", node.degraded},
           {"partitioned", control.partitioned()},
@@ -310,8 +342,32 @@ void register_proxy_commands(AdminServer& server, ProxyControl& control) {
     Json j = view_json(control.setup().view);
     j["nodes"] = Json::array();
     for (const ViewNode& n : control.setup().view.nodes()) j["nodes"].push_back({{"id", n.id.value}, {"zone", n.zone}});
+    j["membership"] = membership_json(control);
     reply(j, AdminLast::yes);
   });
+  server.on("directory.forget", [&control](const Json& r, AdminReply reply) {
+    EtcdMembership* m = control.setup().membership;
+    if (!m) return reply(admin_error(static_membership()), AdminLast::yes);
+    const ProxyId dead{r.at("proxy").get<uint32_t>()};
+    const MembershipStatus s = m->status();
+    if (std::any_of(s.proxies.begin(), s.proxies.end(), [&](const auto& p) { return p.id == dead; }))
+      return reply(admin_error({Code::conflict, "proxy " + std::to_string(dead.value) +
+                                                    " is registered in etcd, so it lives: let it leave"}),
+                   AdminLast::yes);
+    if (!control.setup().view.contains(dead))
+      return reply(admin_error({Code::not_found, "proxy " + std::to_string(dead.value) + " is not in the view"}),
+                   AdminLast::yes);
+    m->forget(dead);
+    reply(membership_json(control), AdminLast::yes);
+  });
+  for (bool leaves : {true, false}) {
+    server.on(leaves ? "directory.leave" : "directory.join", [&control, leaves](const Json&, AdminReply reply) {
+      EtcdMembership* m = control.setup().membership;
+      if (!m) return reply(admin_error(static_membership()), AdminLast::yes);
+      m->leave(leaves);
+      reply(membership_json(control), AdminLast::yes);
+    });
+  }
   with_session("directory.placement", [&control](const Json&, const Named& n, AdminReply reply) {
     reply({{"key", to_string(n.key)},
            {"slot", n.key.slot().value},

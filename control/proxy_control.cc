@@ -411,7 +411,9 @@ void ProxyControl::tick(Instant now) {
   for (auto& [number, r] : requests_)
     if (r.again <= now) send_request(number, r, now);
   weigh_pressure(now);
-  say_state(now);
+  const NodeStatus node = node_->status(now);
+  say_state(node);
+  follow_membership(node, now);
   if (next_metrics_ <= now) {
     next_metrics_ = now + kMetrics;
     collect_metrics(now);
@@ -453,8 +455,7 @@ void ProxyControl::weigh_pressure(Instant now) {
 }
 
 // A proxy that is cut off says so; what it does about it is the group's `partition` setting.
-void ProxyControl::say_state(Instant now) {
-  NodeStatus s = node_->status(now);
+void ProxyControl::say_state(const NodeStatus& s) {
   bool alone = !s.peers.empty() && std::none_of(s.peers.begin(), s.peers.end(), [](const auto& p) { return p.heard; });
   if (s.in_sync != in_sync_) spdlog::info("directory: {}", s.in_sync ? "in sync" : "out of sync");
   if (s.degraded != degraded_) {
@@ -545,6 +546,7 @@ void ProxyControl::collect_metrics(Instant now) {
   gauge("summaries.fresh", "Under pressure: replicas whose summaries count now.", static_cast<double>(summaries.fresh));
   gauge("summaries.bytes", "Memory of the summaries.", static_cast<double>(summaries.bytes));
   gauge("questions", "Questions to the directory that are out.", static_cast<double>(querier_->outstanding()));
+  add_membership_metrics(all);
   std::lock_guard lock(metrics_mutex_);
   metrics_ = std::move(all);
 }

@@ -42,6 +42,7 @@
 namespace statecast {
 
 class AdminServer;
+class EtcdMembership;
 
 // A worker as the control thread sees it.
 struct WorkerView {
@@ -62,7 +63,8 @@ struct ProxyControlSetup {
   SnapshotBoard* board = nullptr;
   Neighbours* neighbours = nullptr;
   Wakeup* wakeup = nullptr;
-  AdminServer* admin = nullptr;  // nullptr: none
+  AdminServer* admin = nullptr;          // nullptr: none
+  EtcdMembership* membership = nullptr;  // nullptr: the view stays
   std::vector<WorkerView> workers;
   std::atomic<bool>* negatives_exist = nullptr;
   Pressure* pressure = nullptr;  // nullptr: unknown sessions are asked about whatever comes
@@ -128,7 +130,10 @@ class ProxyControl {
   void hear_members(Instant now);
   void weigh_pressure(Instant now);
   void publish_absence();
-  void say_state(Instant now);
+  void say_state(const NodeStatus& node);
+  void follow_membership(const NodeStatus& node, Instant now);
+  void set_view(View next, Instant now);
+  void add_membership_metrics(std::vector<Metric>& all) const;
   void collect_metrics(Instant now);
 
   ProxyControlSetup setup_;

@@ -99,13 +99,17 @@ Result<std::shared_ptr<const Layout>> make_layout(const ProxyConfig& config, con
   }
   layout->group_table = GroupTable(prefixes);
 
-  // An agent's insert goes through the proxy that brought the SYN; it saves a hop where that one is a replica itself.
-  layout->replica_hint.resize(65'536);
-  for (unsigned slot = 0; slot < 65'536 && view.replica_count() > 0; ++slot) {
-    Slot s{static_cast<uint16_t>(slot)};
-    layout->replica_hint[slot] = view.is_replica(config.id, s) ? config.id : view.replicas(s)[0];
-  }
+  layout->replica_hint = replica_hints(config.id, view);
   return layout;
+}
+
+std::vector<ProxyId> replica_hints(ProxyId self, const View& view) {
+  std::vector<ProxyId> hints(kSlots);
+  for (unsigned slot = 0; slot < kSlots && view.replica_count() > 0; ++slot) {
+    const Slot s{static_cast<uint16_t>(slot)};
+    hints[slot] = view.is_replica(self, s) ? self : view.replicas(s)[0];
+  }
+  return hints;
 }
 
 std::vector<DirectoryGroup> make_directory_groups(const ProxyConfig& config, const FleetSecret& fleet) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From configuration to what workers read: the Layout once, a Snapshot whenever addresses, next hops or reachability
-// have moved.
+// From configuration to what workers read: the Layout once (and its hints with each view), a Snapshot whenever
+// addresses, next hops or reachability have moved.
 //
 //   auto layout = make_layout(config, fleet, view, ports);
 //   auto snapshot = make_snapshot(layout, peers, neighbours, now);
@@ -27,6 +27,9 @@ namespace statecast {
 inline constexpr Duration kUnreachableAfter = 1s;
 
 View make_view(const ProxyConfig& config);
+// By slot: an agent's insert goes through the proxy that brought the SYN; it saves a hop where that one is a replica
+// itself.
+std::vector<ProxyId> replica_hints(ProxyId self, const View& view);
 
 // `macs`: by port number of the device, which is the place in config.ports.
 Result<std::shared_ptr<const Layout>> make_layout(const ProxyConfig& config, const FleetSecret& fleet, const View& view,

@@ -6,9 +6,9 @@
 set -eu
 
 build="g++ meson ninja-build pkg-config libdpdk-dev libsodium-dev libyaml-cpp-dev libcli11-dev libspdlog-dev
-  nlohmann-json3-dev libexpected-dev prometheus-cpp-dev libpcap-dev libgtest-dev libbenchmark-dev"
+  nlohmann-json3-dev libexpected-dev prometheus-cpp-dev libpcap-dev libcurl4-openssl-dev libgtest-dev libbenchmark-dev"
 test="python3 tshark iputils-ping valgrind"
-demo="python3 iproute2 ethtool nftables nginx-light openssl curl iperf3 tcpdump procps"
+demo="python3 iproute2 ethtool nftables nginx-light openssl curl iperf3 tcpdump procps etcd-server"
 lint="clang clang-tidy clang-format libclang-rt-14-dev llvm"
 
 want=""

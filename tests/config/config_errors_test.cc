@@ -200,6 +200,26 @@ TEST(ConfigErrors, AcrossValues) {
            "f:2:34: directory.writes: 3 is more than replicas, 2"},
           {"W over R by default", "id: 1\n", "id: 1\ndirectory: {replicas: 1}\n",
            "f:2:12: directory.writes: 2 is more than replicas, 1"},
+          {"etcd without endpoints", "id: 1\n", "id: 1\ndirectory: {etcd: {prefix: /x}}\n",
+           "f:2:19: directory.etcd.endpoints: is missing; without it the rest of this section is for nothing"},
+          {"etcd's address without scheme", "id: 1\n", "id: 1\ndirectory: {etcd: {endpoints: [\"10.0.0.5:2379\"]}}\n",
+           "f:2:32: directory.etcd.endpoints[0]: expected http:// or https:// with a host and a port, and no more, "
+           "such as "
+           "\"http://10.0.0.5:2379\", got \"10.0.0.5:2379\""},
+          {"etcd's address with a path", "id: 1\n",
+           "id: 1\ndirectory: {etcd: {endpoints: [\"http://10.0.0.5:2379/v3\"]}}\n",
+           "f:2:32: directory.etcd.endpoints[0]: expected http:// or https:// with a host and a port, and no more, "
+           "such as "
+           "\"http://10.0.0.5:2379\", got \"http://10.0.0.5:2379/v3\""},
+          {"etcd's prefix", "id: 1\n", "id: 1\ndirectory: {etcd: {endpoints: [\"http://a:1\"], prefix: sc}}\n",
+           "f:2:55: directory.etcd.prefix: expected a prefix of 2 to 100 bytes with '/' before it and none after it, "
+           "such as "
+           "\"/statecast\", got \"sc\""},
+          {"etcd's certificate without key", "id: 1\n",
+           "id: 1\ndirectory: {etcd: {endpoints: [\"https://a:1\"], certificate: a.pem}}\n",
+           "f:2:19: directory.etcd.certificate: is there without the other of the two, certificate and key"},
+          {"etcd's lease", "id: 1\n", "id: 1\ndirectory: {etcd: {endpoints: [\"http://a:1\"], lease: 2500ms}}\n",
+           "f:2:54: directory.etcd.lease: is not of whole seconds, as etcd's leases are"},
           {"miss table", "id: 1\n", "id: 1\ncache: {miss_packets: 100}\n",
            "f:2:8: cache.miss_packets_per_group: 8192 is more than miss_packets, 100"},
           {"rule never reached", "- {protocol: tcp,", "- {protocol: any}\n      - {protocol: tcp,",

@@ -99,6 +99,16 @@ TEST(Config, RandomConfigurationsLoadBackTheSame) {
     c.directory.replicas = static_cast<unsigned>(draw(1, 16));
     c.directory.writes = static_cast<unsigned>(draw(1, c.directory.replicas));
     c.proxies[1].zone = draw(0, 1) ? "3" : "null";
+    if (draw(0, 1)) {
+      c.directory.etcd = {.endpoints = {"http://10.0.0.5:2379", "https://[fd00::5]:2379"},
+                          .prefix = "/a#b:{}",
+                          .ca = draw(0, 1) ? "" : "/a b.pem",
+                          .certificate = {},
+                          .key = {},
+                          .lease = std::chrono::seconds(draw(2, 60)),
+                          .hold_down = std::chrono::milliseconds(draw(1'000, 600'000))};
+      if (draw(0, 1)) c.directory.etcd.certificate = "/c", c.directory.etcd.key = "/k";
+    }
     GroupConfig& g = c.groups[0];
     g.name = draw(0, 1) ? "true" : "1-2.3_x";
     g.lease.time = std::chrono::milliseconds(draw(1'000, 60'000));

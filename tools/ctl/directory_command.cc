@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // statecast directory: the view, the replicas of a session, its mapping. At a proxy.
+#include <algorithm>
+#include <chrono>
 #include <iostream>
 #include <memory>
+#include <thread>
 
 #include "config/values.h"
 #include "tools/ctl/command.h"
@@ -13,7 +16,7 @@ namespace {
 
 struct DirectoryOptions : LiveOptions {
   std::vector<std::string> session;
-  uint32_t member = 0;
+  uint32_t member = 0, proxy = 0;
   std::string lifetime = "60s";
 };
 
@@ -25,6 +28,18 @@ Live find_proxy(const DirectoryOptions& o) {
   return live;
 }
 
+constexpr Duration kMovePatience = 5min;
+
+std::string registered_text(const Json& membership, int id, uint64_t revision) {
+  for (auto& p : part(membership, "proxies")) {
+    if (value_or(p, "id", 0) != id) continue;
+    const auto its = value_or<uint64_t>(p, "revision", 0);
+    if (its != revision) return its == 0 ? "starts" : "in view " + std::to_string(its);
+    return value_or(p, "leaving", false) ? "leaves" : value_or(p, "in_sync", false) ? "in sync" : "out of sync";
+  }
+  return "no";
+}
+
 void view(const DirectoryOptions& o) {
   Json v = find_proxy(o).ask({{"command", "directory.view"}});
   if (o.json) {
@@ -33,12 +48,67 @@ void view(const DirectoryOptions& o) {
   }
   std::cout << "view " << value_or<uint64_t>(v, "revision", 0) << " (" << value_or<std::string>(v, "hash", "-")
             << "), R = " << value_or(v, "replicas", 0) << ", W = " << value_or(v, "writes", 0) << "\n\n";
-  Rows rows({"proxy", "zone"});
+  const Json& m = part(v, "membership");
+  const bool etcd = value_or<std::string>(m, "source", "file") == "etcd";
+  Rows rows(etcd ? std::vector<std::string>{"proxy", "zone", "registered"} : std::vector<std::string>{"proxy", "zone"});
   for (auto& n : part(v, "nodes")) {
+    const int id = value_or(n, "id", 0);
     auto zone = value_or<std::string>(n, "zone", "");
-    rows.add({"p" + std::to_string(value_or(n, "id", 0)), zone.empty() ? "-" : zone});
+    std::vector<std::string> row{"p" + std::to_string(id), zone.empty() ? "-" : zone};
+    if (etcd) row.push_back(registered_text(m, id, value_or<uint64_t>(v, "revision", 0)));
+    rows.add(row);
   }
   rows.print(std::cout);
+  if (!etcd) return;
+  std::cout << "\nmembership: etcd at " << value_or<std::string>(m, "endpoint", "?")
+            << (value_or(m, "reachable", false) ? "" : ", not reachable: the view stays as it is") << "\n";
+  for (auto& p : part(m, "proxies"))
+    if (!value_or(p, "in_view", true))
+      std::cout << "p" << value_or(p, "id", 0) << " is registered, but not in the view"
+                << (value_or(p, "leaving", false) ? ": it has left" : "") << "\n";
+  for (const char* what : {"trouble", "waits"})
+    if (part(m, what).is_string())
+      std::cout << (*what == 't' ? "trouble: " : "waits: ") << m[what].get<std::string>() << "\n";
+}
+
+// Out of the view: until what it held is with the others. In again: until it is in sync.
+void move(const DirectoryOptions& o, bool leaves) {
+  Live live = find_proxy(o);
+  const int self = value_or(live.status(), "id", 0);
+  live.ask({{"command", leaves ? "directory.leave" : "directory.join"}});
+  std::string said;
+  for (auto start = std::chrono::steady_clock::now();;) {
+    const Json v = live.ask({{"command", "directory.view"}});
+    const Json& m = part(v, "membership");
+    const auto& nodes = part(v, "nodes");
+    const bool in_view =
+        std::any_of(nodes.begin(), nodes.end(), [&](const Json& n) { return value_or(n, "id", 0) == self; });
+    const bool done = leaves ? value_or(m, "handed_over", false)
+                             : in_view && registered_text(m, self, value_or<uint64_t>(v, "revision", 0)) == "in sync";
+    const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    std::string now = done ? (leaves ? "left, and handed over: it may be stopped" : "in the view, and in sync")
+                      : in_view == leaves ? "waits for the next view"
+                      : leaves            ? "out of the view; the others are taking over"
+                                          : "in the view; it is taking over";
+    if (in_view == leaves && part(m, "waits").is_string()) now += ": " + m["waits"].get<std::string>();
+    if (!value_or(m, "reachable", true)) now += " (etcd is not reachable)";
+    if (now != said || done) {
+      if (o.json)
+        std::cout << Json{{"event", done ? "done" : "waits"},
+                          {"ms", ms},
+                          {"revision", part(v, "revision")},
+                          {"text", now}}
+                         .dump()
+                  << std::endl;
+      else
+        std::cout << now << " (" << span_text(ms) << ")" << std::endl;
+      said = now;
+    }
+    if (done) return;
+    if (ms > double(to_ms(kMovePatience)))
+      throw Failure({Code::unavailable, "not done after " + duration_text(kMovePatience) + "; it goes on by itself"});
+    std::this_thread::sleep_for(200ms);
+  }
 }
 
 void placement(const DirectoryOptions& o) {
@@ -91,6 +161,14 @@ void say_done(const Json& answer, bool json, const std::string& what) {
   std::cout << "\n";
 }
 
+void forget(const DirectoryOptions& o) {
+  const Json m = find_proxy(o).ask({{"command", "directory.forget"}, {"proxy", o.proxy}});
+  if (o.json)
+    std::cout << m.dump() << "\n";
+  else
+    std::cout << "said: the view goes on without p" << o.proxy << "\n";
+}
+
 void put(const DirectoryOptions& o) {
   auto lifetime = parse_duration(o.lifetime);
   if (!lifetime || *lifetime < 1s || *lifetime > 24h)
@@ -120,6 +198,26 @@ void add_directory_command(CLI::App& app) {
                             "statecast directory view --socket proxy-1");
   add_live_options(*c, *o);
   c->callback([o] { view(*o); });
+
+  c = add_command(*directory, "leave",
+                  "Take this proxy out of the view, and wait until the others have what it holds (membership by etcd)",
+                  "statecast directory leave --socket proxy-3      then stop it");
+  add_live_options(*c, *o);
+  c->callback([o] { move(*o, true); });
+
+  c = add_command(*directory, "join", "Take this proxy into the view again, after a leave",
+                  "statecast directory join --socket proxy-3");
+  add_live_options(*c, *o);
+  c->callback([o] { move(*o, false); });
+
+  c = add_command(
+      *directory, "forget",
+      "Say that a proxy is dead, and not only cut off, where so many are missing that the view stays as it is "
+      "(membership by etcd). If it lives after all, what it and others like it acknowledge may be lost",
+      "statecast directory forget 3 --socket proxy-1");
+  c->add_option("proxy", o->proxy, "The dead proxy's id")->required()->check(CLI::Range(1u, kId24Max));
+  add_live_options(*c, *o);
+  c->callback([o] { forget(*o); });
 
   c = add_command(*directory, "placement", "Which proxies hold a session", "statecast directory placement " + session);
   add_session_argument(*c, o->session);

@@ -2,6 +2,7 @@
 // statecast-proxy: main() is the table of contents of a proxy's life.
 #include <spdlog/spdlog.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "control/admin.h"
+#include "control/etcd_io.h"
 #include "control/metrics.h"
 #include "control/proxy_control.h"
 #include "control/snapshot.h"
@@ -85,13 +87,48 @@ Result<std::vector<StartedPort>> start_ports(const ProxyConfig& config, unsigned
   return started;
 }
 
+// Registers this proxy, whose ports are ready, and waits for a view. nullptr: the view is the file's.
+Result<std::unique_ptr<EtcdMembership>> join(const ProxyConfig& config, View& view) {
+  const EtcdConfig& etcd = config.directory.etcd;
+  if (etcd.endpoints.empty()) return nullptr;
+  MembershipOptions options{.self = config.id,
+                            .prefix = etcd.prefix,
+                            .replicas = config.directory.replicas,
+                            .writes = config.directory.writes,
+                            .lease = etcd.lease,
+                            .hold_down = etcd.hold_down,
+                            .settle = etcd.settle};
+  for (const ProxyPeerConfig& p : config.proxies) {
+    options.known.insert(p.id);
+    if (p.id == config.id) options.zone = p.zone;
+  }
+  auto membership = EtcdMembership::start(
+      {.endpoints = etcd.endpoints, .ca = etcd.ca, .certificate = etcd.certificate, .key = etcd.key}, options);
+  if (!membership) return fail(membership.error());
+  for (Instant said = MonotonicClock::now(); !stop_requested;) {
+    if (auto first = (*membership)->newer_than(0)) {
+      view = std::move(*first);
+      break;
+    }
+    if (const Instant now = MonotonicClock::now(); now - said >= 5s) {
+      said = now;
+      const MembershipStatus s = (*membership)->status();
+      spdlog::warn("waiting for a view from etcd: {}", !s.trouble.empty() ? s.trouble
+                                                       : !s.waits.empty() ? s.waits
+                                                                          : "none yet");
+    }
+    usleep(20'000);
+  }
+  return membership;
+}
+
 int run(const Arguments& args) {
   // What the operator wants.
   auto config = load_proxy_config(args.config);
   if (!config) return die(args, config.error());
   auto fleet = read_fleet_secret(config->fleet_secret);
   if (!fleet) return die(args, fleet.error().in("fleet_secret"));
-  View view = make_view(*config);
+  View view = make_view(*config);  // unless etcd has it
   if (auto layout = make_layout(*config, *fleet, view, {}); !layout) return die(args, layout.error().in(args.config));
   if (args.check) {
     if (args.json)
@@ -112,6 +149,10 @@ int run(const Arguments& args) {
   if (auto r = start_eal(eal_setup(*config)); !r) return die(args, r.error());
   auto ports = start_ports(*config, workers);
   if (!ports) return die(args, ports.error());
+
+  auto membership = join(*config, view);
+  if (!membership) return die(args, membership.error().in("directory.etcd"));
+  if (stop_requested) return 0;
 
   // What workers and the control thread share.
   Instant now = MonotonicClock::now();
@@ -181,6 +222,7 @@ int run(const Arguments& args) {
                         .neighbours = &neighbours,
                         .wakeup = &wakeup,
                         .admin = admin->get(),
+                        .membership = membership->get(),
                         .workers = std::move(views),
                         .negatives_exist = &negatives_exist,
                         .pressure = &pressure,

@@ -18,7 +18,10 @@ def add_commands(commands):
         parser.set_defaults(run=lambda args: guarded(run, args))
         return parser
 
-    command("up", "bring the lab up and leave it there", up)
+    def etcd_option(parser):
+        parser.add_argument("--etcd", action="store_true", help="the view comes from an etcd of the lab's own")
+
+    etcd_option(command("up", "bring the lab up and leave it there", up))
     command("down", "remove the lab: programs, namespaces, files", lambda lab, args: lab.down())
     command("status", "who runs, where the catchment is, what the proxies say", status)
     flip = command("flip", "move the catchment to a proxy", lambda lab, args: lab.net.flip(args.proxy))
@@ -32,12 +35,14 @@ def add_commands(commands):
     execute.add_argument("words", nargs="+", metavar="COMMAND")
     demo = command("demo", "the demonstration; removes its lab whatever happens", run_demo)
     demo.add_argument("--report", default="build/demo/report.json", help="where the JSON goes (build/demo/report.json)")
+    etcd_option(demo)
     demo.add_argument("--step", action="append", choices=list(steps.STEPS), help="only this step (may be repeated)")
     demo.add_argument("--short", action="store_true", help="shorter transfers, as the tests run it")
     demo.add_argument("--keep-logs", metavar="FOLDER", help="copy the programs' logs there before the lab is removed")
     run = command("chaos", "faults at random under real transfers; removes its lab whatever happens", run_chaos)
     run.add_argument("--seed", type=int, default=int(time.time()), help="of the faults (the time); the report says it")
     run.add_argument("--seconds", type=int, default=180, help="how long new transfers and faults begin (180)")
+    etcd_option(run)
     run.add_argument("--fault", action="append", choices=chaos.KINDS, help="only this kind (may be repeated)")
     run.add_argument("--report", default="build/chaos/report.json", help="where the JSON goes (build/chaos/report.json)")
     run.add_argument("--keep-logs", metavar="FOLDER", help="copy the programs' logs there before the lab is removed")
@@ -49,7 +54,7 @@ def guarded(run, args):
         return 1
     try:
         impaired = args.command == "chaos"
-        return run(Lab(args.name, args.programs, impaired, getattr(args, "seed", 1)), args) or 0
+        return run(Lab(args.name, args.programs, impaired, getattr(args, "seed", 1), getattr(args, "etcd", False)), args) or 0
     except LabError as error:
         print(f"statecast-lab: {error}", file=sys.stderr)
         return 1

@@ -17,8 +17,9 @@ def run(*words, check=True):
 
 
 class Network:
-    def __init__(self, name, impaired=False):
+    def __init__(self, name, impaired=False, etcd=False):
         self.name = name
+        self.etcd = etcd            # there is a management network with etcd
         self.impaired = impaired    # statecast-link carries what passes between the underlay's bridge and its hosts
 
     def ns(self, host):
@@ -40,6 +41,8 @@ class Network:
 
     def up(self):
         for host in topo.HOSTS:
+            if host == "etcd" and not self.etcd:
+                continue
             run("ip", "netns", "add", self.ns(host))
             self.do(host, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0",
                     "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.autoconf=0",
@@ -49,6 +52,8 @@ class Network:
         self._client_and_router()
         self._underlay()
         self._nat()
+        if self.etcd:
+            self._management()
         self.flip("p1")
 
     def link(self, a, dev_a, b, dev_b):
@@ -115,6 +120,14 @@ class Network:
         self.do("nat", "sysctl", "-qw", "net.ipv4.ip_forward=1")
         self.do("nat", "nft", "add table ip nat; add chain ip nat out { type nat hook postrouting priority 100; }; "
                               "add rule ip nat out oifname under masquerade random")
+
+    def _management(self):
+        run("ip", "-n", self.ns("etcd"), "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
+        self.set_up("etcd", "br0", f"{topo.management_address('etcd')}/24")
+        for proxy in topo.PROXIES:
+            self.link("etcd", proxy, proxy, "manage")
+            run("ip", "-n", self.ns("etcd"), "link", "set", proxy, "master", "br0", "up")
+            self.set_up(proxy, "manage", f"{topo.management_address(proxy)}/24")
 
     # --- the catchment ---
 

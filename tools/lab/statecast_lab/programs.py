@@ -28,11 +28,12 @@ def start_time(pid):
 
 
 class Lab:
-    def __init__(self, name="sc", programs=None, impaired=False, seed=1):
+    def __init__(self, name="sc", programs=None, impaired=False, seed=1, etcd=False):
         self.name = name
         self.build = os.path.abspath(programs or os.path.join(ROOT, "build"))
         self.state = f"/run/statecast-lab-{name}"
-        self.net = Network(name, impaired)
+        self.net = Network(name, impaired, etcd)
+        self.etcd = etcd        # the proxies' view comes from it
         self.seed = seed        # of the impaired links
         self.links = None       # statecast-link, where the underlay is impaired
 
@@ -59,6 +60,11 @@ class Lab:
                 self._write(f"{proxy}.yaml", proxy_yaml(self, proxy))
             for member in topo.MEMBERS:
                 self._write(f"{member}.yaml", agent_yaml(self, member))
+            if self.etcd:
+                if not shutil.which("etcd"):
+                    raise LabError("etcd is not installed: apt-get install etcd-server")
+                say("etcd")
+                self.start("etcd")
             say("proxies, agents, nginx, iperf3")
             for proxy in topo.PROXIES:
                 self.start(proxy)
@@ -107,6 +113,10 @@ class Lab:
             self._spawn(name, name, [self.program("proxy/statecast-proxy"), "--config", self.path(f"{name}.yaml")])
         elif name in topo.MEMBERS:
             self._spawn(name, name, [self.program("agent/statecast-agent"), "--config", self.path(f"{name}.yaml")])
+        elif name == "etcd" and self.etcd:
+            self._spawn(name, name, ["etcd", "--name", "lab", "--data-dir", self.path("etcd"), "--log-level", "warn",
+                                     "--listen-client-urls", etcd_url(), "--advertise-client-urls", etcd_url(),
+                                     "--listen-peer-urls", "http://127.0.0.1:2380"])
         else:
             raise LabError(f"no program {name}; there are {', '.join(topo.PROXIES + topo.MEMBERS)}")
 
@@ -289,6 +299,15 @@ def group_yaml(group, members, settings):
     return lines
 
 
+def etcd_url():
+    return f"http://{topo.management_address('etcd')}:2379"
+
+
+def directory_yaml():
+    """Shorter times than the defaults, so that a test of them takes seconds."""
+    return [f"directory: {{etcd: {{endpoints: [\"{etcd_url()}\"], lease: 2s, hold_down: 4s, settle: 1s}}}}"]
+
+
 def fleet_yaml():
     return ["proxies:"] + [f"  - {{id: {topo.number(p)}, address: \"{topo.underlay_address(p)}:{topo.ENVELOPE_PORT}\", zone: {p}}}"
                            for p in topo.PROXIES]
@@ -303,6 +322,7 @@ def proxy_yaml(lab, proxy):
              "dpdk:", "  huge_pages: false", "  memory_mb: 192", f"  cores: [{(n - 1) % (os.cpu_count() or 1)}]",
              f"  file_prefix: {lab.name}-{proxy}", "  idle_sleep: 200us", "  packet_buffers: 8192",
              "cache: {sessions: 65536, negative: 4096, miss_packets: 2048, miss_packets_per_group: 1024}",
+             *(directory_yaml() if lab.etcd else []),
              "ports:",
              f"  - {{name: wan, device: \"net_af_packet0,iface=wan{ring}\", role: anycast, addresses: [\"{own4}/24\", \"{own6}/64\"],",
              f"     gateways: [\"{router4}\", \"{router6}\"]}}",

@@ -6,13 +6,15 @@
    2001:db8:1::2       └─ p3 ─┘  (bridge)  ├─ m2
                                            └─ nat ── m3   (192.168.3.0/24 behind it)
 
+With etcd, it stands on a management network of its own, 10.8.0.0/24, that only the proxies' hosts are on.
+
 The router's route for the groups' addresses is the catchment: it points at one proxy at a time, and `flip` moves it.
 """
 from dataclasses import dataclass, field
 
 PROXIES = ("p1", "p2", "p3")
 MEMBERS = ("m1", "m2", "m3")
-HOSTS = ("client", "router", *PROXIES, "underlay", *MEMBERS, "nat")
+HOSTS = ("client", "router", *PROXIES, "underlay", *MEMBERS, "nat", "etcd")
 
 UNDERLAY_PORTS = (*PROXIES, "m1", "m2", "nat")  # of its bridge
 
@@ -29,6 +31,10 @@ def wan(proxy):
     """The link between the router and a proxy: (router v4, proxy v4, router v6, proxy v6), without lengths."""
     n = number(proxy)
     return f"10.1.{n}.1", f"10.1.{n}.2", f"fd00:1:{n}::1", f"fd00:1:{n}::2"
+
+
+def management_address(host):
+    return f"10.8.0.{100 if host == 'etcd' else number(host)}"
 
 
 def link_devices(host):
