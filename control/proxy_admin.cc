@@ -120,6 +120,29 @@ Json membership_json(const ProxyControl& control) {
           {"proxies", proxies}};
 }
 
+Json verify_json(const VerifyReport& r) {
+  Json not_compared = Json::object(), differences = Json::array();
+  for (const auto& [id, why] : r.not_compared) not_compared[std::to_string(id.value)] = why;
+  auto held = [](const std::optional<AuditAnswer::Entry>& e) -> Json {
+    if (!e) return nullptr;
+    return {{"state", to_string(e->state)}, {"owner", to_string(e->owner)}, {"version", version_json(e->version)}};
+  };
+  for (const auto& d : r.differences) {
+    differences.push_back({{"slot", d.slot.value},
+                           {"key", to_string((d.at_a ? d.at_a : d.at_b)->key)},
+                           {"proxies", {d.a.value, d.b.value}},
+                           {"held", {held(d.at_a), held(d.at_b)}}});
+  }
+  return {{"revision", r.revision},
+          {"pairs", r.pairs},
+          {"pairs_compared", r.pairs_compared},
+          {"slots_compared", r.slots},
+          {"slots_differing_at_first", r.slots_differing},
+          {"not_compared", not_compared},
+          {"differences", differences},
+          {"more", r.more}};
+}
+
 Json status(const ProxyControl& control) {
   Instant now = MonotonicClock::now();
   const ProxyControlSetup& setup = control.setup();
@@ -344,6 +367,11 @@ void register_proxy_commands(AdminServer& server, ProxyControl& control) {
     for (const ViewNode& n : control.setup().view.nodes()) j["nodes"].push_back({{"id", n.id.value}, {"zone", n.zone}});
     j["membership"] = membership_json(control);
     reply(j, AdminLast::yes);
+  });
+  server.on("directory.verify", [&control](const Json&, AdminReply reply) {
+    auto report = [reply](const VerifyReport& r) { reply(verify_json(r), AdminLast::yes); };
+    if (!control.verify(report, MonotonicClock::now()))
+      reply(admin_error({Code::conflict, "a comparison is under way already"}), AdminLast::yes);
   });
   server.on("directory.forget", [&control](const Json& r, AdminReply reply) {
     EtcdMembership* m = control.setup().membership;

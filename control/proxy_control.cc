@@ -121,7 +121,8 @@ void ProxyControl::run(const std::atomic<bool>& stop) {
 
 Instant ProxyControl::next_deadline() const {
   return std::min({next_tick_, node_->next_deadline(), querier_->next_deadline(), summaries_->next_deadline(),
-                   setup_.peers->next_deadline(), setup_.neighbours->next_deadline()});
+                   verifier_ ? verifier_->next_deadline() : Instant::max(), setup_.peers->next_deadline(),
+                   setup_.neighbours->next_deadline()});
 }
 
 void ProxyControl::step(Instant now) {
@@ -129,6 +130,7 @@ void ProxyControl::step(Instant now) {
   if (querier_->next_deadline() <= now) querier_->on_deadline(now);
   if (node_->next_deadline() <= now) node_->on_deadline(now);
   if (summaries_->next_deadline() <= now) summaries_->on_deadline(now);
+  if (verifier_) verify_further(now);
   if (setup_.peers->next_deadline() <= now) setup_.peers->on_deadline(now);
   if (setup_.neighbours->next_deadline() <= now) setup_.neighbours->on_deadline(now);
   if (next_tick_ <= now) tick(now);
@@ -244,6 +246,10 @@ void ProxyControl::on_message(NodeId from, Bytes message, Instant now) {
     const Group* g = find_group(id);
     return g ? &g->secret : nullptr;
   });
+  if (!message.empty() && message[0] == message_type<AuditAnswer>()) {
+    if (verifier_) verifier_->on_message(from, message, now);
+    return;
+  }
   if (querier_->on_message(from, message, now)) return;
   if (!summaries_->on_message(from, message, now)) return for_node_.push_back({from, message});
   if (summaries_->take_changed()) publish_absence();
@@ -263,6 +269,8 @@ void ProxyControl::pump(Instant now) {
     for (DirectoryOutput o; querier_->next_output(o); said = true) send(o, now);
     for (DirectoryOutput o; node_->next_output(o); said = true) send(o, now);
     for (DirectoryOutput o; summaries_->next_output(o); said = true) send(o, now);
+    if (verifier_)
+      for (DirectoryOutput o; verifier_->next_output(o); said = true) send(o, now);
     const std::vector<DirectoryOutput> looped = std::exchange(loopback_, {});
     for (const DirectoryOutput& o : looped) on_message(self_, o.message, now);
     hand_to_node(now);
@@ -357,6 +365,22 @@ void ProxyControl::answer_operator(Bytes message) {
   if (a && a->status == RequestAnswer::Status::try_again && r.pause <= kRequestPauseMax) return;
   r.again = Instant::max();
   if (r.on_answer(m->body)) requests_.erase(m->header.request);
+}
+
+bool ProxyControl::verify(std::function<void(const VerifyReport&)> on_report, Instant now) {
+  if (verifier_) return false;
+  verifier_ = std::make_unique<Verifier>(setup_.layout->self, setup_.view, now);
+  on_verify_report_ = std::move(on_report);
+  pump(now);
+  return true;
+}
+
+void ProxyControl::verify_further(Instant now) {
+  if (verifier_->next_deadline() <= now) verifier_->on_deadline(now);
+  if (!verifier_->report().done) return;
+  const VerifyReport report = verifier_->report();
+  verifier_.reset();
+  std::exchange(on_verify_report_, nullptr)(report);
 }
 
 // ---- peers and neighbours ----

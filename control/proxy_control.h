@@ -38,6 +38,7 @@
 #include "directory/node.h"
 #include "directory/querier.h"
 #include "directory/summaries.h"
+#include "directory/verifier.h"
 
 namespace statecast {
 
@@ -89,6 +90,8 @@ class ProxyControl {
 
   // For the admin commands (proxy_admin.cc). A revocation gets its name here.
   void request(MessageBody body, OperatorAnswer on_answer, Instant now);
+  // Compares what the replicas hold (verifier.h). False while another comparison is under way.
+  bool verify(std::function<void(const VerifyReport&)> on_report, Instant now);
   const ProxyControlSetup& setup() const { return setup_; }
   const Node& node() const { return *node_; }
   const Querier& querier() const { return *querier_; }
@@ -123,6 +126,7 @@ class ProxyControl {
   void send(const DirectoryOutput& o, Instant now);
   void send_request(uint32_t number, Request& r, Instant now);
   void answer_operator(Bytes message);
+  void verify_further(Instant now);
   void send_datagrams(Instant now);
   void send_frames();
   void tick(Instant now);
@@ -142,6 +146,8 @@ class ProxyControl {
   std::unique_ptr<Node> node_;
   std::unique_ptr<Querier> querier_;
   std::unique_ptr<Summaries> summaries_;
+  std::unique_ptr<Verifier> verifier_;  // null: none is under way
+  std::function<void(const VerifyReport&)> on_verify_report_;
   std::unique_ptr<const AbsenceMap> absence_;  // what the workers see
   PressureMeter meter_;
   Counters counters_;                      // of this thread

@@ -350,6 +350,27 @@ void walk(auto& io, Of<SlotDigests> auto& m) {
   io.check(!m.digests.empty() && slots > 0 && slots % (m.digests.empty() ? 1 : m.digests.size()) == 0);
 }
 
+void walk(auto& io, Of<Audit> auto& m) {
+  io.u16(m.first);
+  io.u16(m.last);
+  proxy(io, m.with);
+  io.u32(m.place);
+  io.flag(m.listed);
+  io.check(m.first <= m.last && m.with.value != 0 && (m.listed ? m.first == m.last : m.place == 0));
+}
+void walk(auto& io, Of<AuditAnswer> auto& m) {
+  io.flag(m.in_sync);
+  io.u32(m.next);
+  io.list8(m.digests, kDigestsMax, [](auto& in, auto& v) { in.u64(v); });
+  io.list8(m.entries, kAuditEntriesMax, [](auto& in, auto& e) {
+    key(in, e.key);
+    state(in, e.state);
+    node(in, e.owner);
+    version(in, e.version);
+  });
+  io.check(m.digests.empty() || (m.entries.empty() && m.next == 0));
+}
+
 void walk(auto& io, Of<SummaryRequest> auto& m) {
   io.u32(m.version);
   io.u32(m.block);
@@ -439,7 +460,9 @@ constexpr const char* kNames[] = {"query",
                                   "summary_blocks",
                                   "summary_delta",
                                   "refresh_digest",
-                                  "refresh_difference"};
+                                  "refresh_difference",
+                                  "audit",
+                                  "audit_answer"};
 static_assert(std::size(kNames) == std::variant_size_v<MessageBody>);
 
 }  // namespace
@@ -512,6 +535,8 @@ template size_t encode_as(const MessageHeader&, const SummaryBlocks&, MutableByt
 template size_t encode_as(const MessageHeader&, const SummaryDelta&, MutableBytes);
 template size_t encode_as(const MessageHeader&, const RefreshDigest&, MutableBytes);
 template size_t encode_as(const MessageHeader&, const RefreshDifference&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const Audit&, MutableBytes);
+template size_t encode_as(const MessageHeader&, const AuditAnswer&, MutableBytes);
 template size_t encode_as(const MessageHeader&, const MessageBody&, MutableBytes);
 
 std::vector<uint8_t> encode(const MessageHeader& header, const MessageBody& body) {

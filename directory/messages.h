@@ -360,11 +360,39 @@ inline constexpr size_t kSummaryBlocksMax = 20;    // of one message
 inline constexpr size_t kSummarySessionsMax = 94;  // the same
 inline constexpr size_t kSummaryWindow = 8;        // messages of one answer
 
+// For who verifies: what do you hold of the slots first..last that `with` holds, too? Without what is half-open: that
+// comes and goes, and is told twice over.
+struct Audit {
+  uint16_t first = 0, last = 0;
+  ProxyId with;
+  uint32_t place = 0;  // where first = last and `listed`: its records, from this place of your store on
+  bool listed = false;
+};
+struct AuditAnswer {
+  struct Entry {
+    SessionKey key;
+    RecordState state = RecordState::established;
+    NodeId owner;
+    Version version;
+    bool operator==(const Entry&) const = default;
+  };
+  bool in_sync = false;           // in all of these
+  uint32_t next = 0;              // listed: ask with this place; 0: that was all
+  std::vector<uint64_t> digests;  // else, of parts as in SlotDigests
+  std::vector<Entry> entries;     // listed
+};
+inline constexpr size_t kAuditEntriesMax = 32;
+// Into how many digests these slots go: the most of which there is a whole number of slots in each.
+constexpr size_t audit_parts(uint16_t first, uint16_t last) {
+  const size_t slots = last - first + 1u;
+  return slots % kDigestsMax == 0 ? kDigestsMax : slots <= kDigestsMax ? slots : 1;
+}
+
 using MessageBody =
     std::variant<Query, QueryAnswer, Insert, InsertAnswer, Remove, Revoke, Unrevoke, RequestAnswer, Refresh,
                  RefreshAnswer, Place, PlaceAck, Held, Withdraw, Change, ChangeAck, HoldersSilent, Heartbeat, Permit,
                  SyncRequest, SyncChunk, Purge, Entry, Notice, Ack, SlotDigests, SummaryRequest, SummaryBlocks,
-                 SummaryDelta, RefreshDigest, RefreshDifference>;
+                 SummaryDelta, RefreshDigest, RefreshDifference, Audit, AuditAnswer>;
 struct Message {
   MessageHeader header;
   MessageBody body;

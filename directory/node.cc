@@ -210,6 +210,7 @@ void Node::State::on_message(const Incoming& in, Instant now) {
   }
   if (auto* m = std::get_if<Query>(&message->body)) return on_query(in, *m, now);
   if (auto* m = std::get_if<SummaryRequest>(&message->body)) return on_summary_request(h, from, *m, now);
+  if (auto* m = std::get_if<Audit>(&message->body)) return on_audit(h, from, *m, now);
   bool relayed_answer =
       std::holds_alternative<InsertAnswer>(message->body) || std::holds_alternative<RequestAnswer>(message->body);
   if (relayed_answer && h.origin.is_op()) return send(NodeId::op(), h.request, h.origin, message->body);

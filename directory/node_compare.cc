@@ -14,6 +14,7 @@ namespace statecast {
 namespace {
 constexpr unsigned kPartsFollowed = 8;  // of one message; the others wait for the next time
 constexpr size_t kSuspectsMax = 4'096;
+constexpr size_t kAuditPlaces = 16'384;  // looked at for one answer
 constexpr Duration kSuspectAfter = 5s, kSuspectFor = 5 * 60s;
 }  // namespace
 
@@ -29,24 +30,24 @@ void Node::State::compare_next(Instant now) {
   }
 }
 
-std::vector<uint64_t> Node::State::digests_with(const Peer& p, uint16_t first, uint16_t last, size_t parts) const {
+std::vector<uint64_t> Node::State::digests_with(ProxyId other, uint16_t first, uint16_t last, size_t parts) const {
   std::vector<uint64_t> out(parts);
   const size_t each = (last - first + 1u) / parts;
   auto from = std::lower_bound(slots.begin(), slots.end(), first);
   for (; from != slots.end() && *from <= last; ++from) {
-    if (options.view.is_replica(p.id, Slot{*from})) out[(*from - first) / each] ^= store.digest(Slot{*from});
+    if (options.view.is_replica(other, Slot{*from})) out[(*from - first) / each] ^= store.digest(Slot{*from});
   }
   return out;
 }
 
 void Node::State::send_digests(Peer& p, uint16_t first, uint16_t last) {
   size_t parts = std::min<size_t>(kDigestsMax, last - first + 1u);
-  send(p.id, 0, SlotDigests{first, last, digests_with(p, first, last, parts)});
+  send(p.id, 0, SlotDigests{first, last, digests_with(p.id, first, last, parts)});
 }
 
 void Node::State::on_slot_digests(Peer& p, const SlotDigests& m, Instant now) {
   if (!unsynced.empty() || !p.in_sync) return;
-  std::vector<uint64_t> ours = digests_with(p, m.first, m.last, m.digests.size());
+  std::vector<uint64_t> ours = digests_with(p.id, m.first, m.last, m.digests.size());
   const unsigned each = static_cast<unsigned>((m.last - m.first + 1u) / m.digests.size());
   unsigned followed = 0;
   for (size_t i = 0; i < ours.size(); ++i) {
@@ -78,6 +79,29 @@ void Node::State::on_difference(Peer& p, Slot slot, Instant now) {
   send_digests(p, slot.value, slot.value);
   repairs[p.id] = {.repair = true, .cursor = kSyncRecordsCursor, .slots = joined_ranges(ranges)};
   ask_walk(p, now);
+}
+
+// --- for who verifies (verifier.h) ---
+
+void Node::State::on_audit(const MessageHeader& h, NodeId from, const Audit& m, Instant now) {
+  AuditAnswer a;
+  const auto lacking = std::lower_bound(unsynced.begin(), unsynced.end(), m.first,
+                                        [](const Missing& x, uint16_t first) { return x.slot < first; });
+  a.in_sync = lacking == unsynced.end() || lacking->slot > m.last;
+  if (!m.listed) {
+    a.digests = digests_with(m.with, m.first, m.last, audit_parts(m.first, m.last));
+    return send(from, h.request, h.origin, a);
+  }
+  size_t place = m.place;
+  for (const size_t end = std::min(store.places(), place + kAuditPlaces);
+       place < end && a.entries.size() < kAuditEntriesMax; ++place) {
+    StoredRecord s = store.at(place, now);
+    if (!s || s.key().slot().value != m.first || s.state() == RecordState::half_open) continue;  // as in the digests
+    const Record r = s.record();
+    a.entries.push_back({r.key, r.state, r.owner, r.version});
+  }
+  a.next = place < store.places() ? static_cast<uint32_t>(place) : 0;
+  send(from, h.request, h.origin, a);
 }
 
 }  // namespace statecast

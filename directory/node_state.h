@@ -464,9 +464,10 @@ struct Node::State {
 
   // --- node_compare.cc ---
   void compare_next(Instant now);
-  std::vector<uint64_t> digests_with(const Peer& p, uint16_t first, uint16_t last, size_t parts) const;
+  std::vector<uint64_t> digests_with(ProxyId other, uint16_t first, uint16_t last, size_t parts) const;
   void send_digests(Peer& p, uint16_t first, uint16_t last);
   void on_slot_digests(Peer& p, const SlotDigests& m, Instant now);
+  void on_audit(const MessageHeader& h, NodeId from, const Audit& m, Instant now);
   void on_difference(Peer& p, Slot slot, Instant now);
 
   // --- node_summary.cc ---

@@ -223,6 +223,26 @@ struct Fill {
       return p;
     });
   }
+  void operator()(Audit& m) {
+    m.first = m.last = static_cast<uint16_t>(bits(rng, 16));
+    m.with = random_proxy(rng);
+    m.listed = flag(rng);
+    if (m.listed)
+      m.place = u32(rng);
+    else
+      m.last = static_cast<uint16_t>(rng.between(m.first, kSlots - 1));
+  }
+  void operator()(AuditAnswer& m) {
+    m.in_sync = flag(rng);
+    if (flag(rng)) {
+      m.digests = random_list<uint64_t>(rng, kDigestsMax, [&] { return rng.next(); });
+      return;
+    }
+    m.next = u32(rng);
+    m.entries = random_list<AuditAnswer::Entry>(rng, kAuditEntriesMax, [&] {
+      return AuditAnswer::Entry{random_key(rng), RecordState(rng.between(1, 5)), random_node(rng), random_version(rng)};
+    });
+  }
   void operator()(SlotDigests& m) {
     m.digests.resize(1u << rng.below(7));
     for (uint64_t& d : m.digests) d = bits(rng, 64);
@@ -431,6 +451,15 @@ struct Describe {
     return {{"boot", m.boot},       {"cursor", m.cursor},         {"next", m.next},
             {"expects", m.expects}, {"first_slot", m.first_slot}, {"out_of_sync", m.out_of_sync},
             {"lacking", m.lacking}, {"records", records},         {"placed", placed}};
+  }
+  json operator()(const Audit& m) {
+    return {{"first", m.first}, {"last", m.last}, {"with", m.with.value}, {"place", m.place}, {"listed", m.listed}};
+  }
+  json operator()(const AuditAnswer& m) {
+    json entries = json::array();
+    for (const auto& e : m.entries)
+      entries.push_back({{"key", j(e.key)}, {"state", j(e.state)}, {"owner", j(e.owner)}, {"version", j(e.version)}});
+    return {{"in_sync", m.in_sync}, {"next", m.next}, {"digests", m.digests}, {"entries", entries}};
   }
   json operator()(const SlotDigests& m) { return {{"first", m.first}, {"last", m.last}, {"digests", m.digests}}; }
   json operator()(const RefreshDigest& m) { return {{"incarnation", m.incarnation}, {"digests", m.digests}}; }

@@ -160,6 +160,10 @@ TEST(Messages, WhatIsOutOfBoundsIsNotWritten) {
       {"no digests", header, SlotDigests{}},
       {"digests of parts that are not equal", header, SlotDigests{0, 9, std::vector<uint64_t>(4)}},
       {"digests backwards", header, SlotDigests{9, 8, {1}}},
+      {"audit backwards", header, Audit{.first = 9, .last = 8, .with = {1}}},
+      {"audit with nobody", header, Audit{.first = 1, .last = 8}},
+      {"audit of the records of two slots", header, Audit{.first = 1, .last = 2, .with = {1}, .listed = true}},
+      {"audit answered twice over", header, AuditAnswer{.next = 1, .digests = {1}}},
       {"slots backwards", header, Permit{.out_of_sync = {{2, 1}}}},
       {"covers backwards", header, Permit{.covers = {2, 1}}},
       {"slots twice", header, SyncRequest{.slots = {{1, 5}, {5, 9}}}},
@@ -212,6 +216,10 @@ TEST(Messages, SizesAreThoseOfTheDocument) {
       {Notice{0, {}, RecordState::revoked, 0}, 20 + 19},
       {Ack{}, 20},
       {SlotDigests{0, 63, std::vector<uint64_t>(64)}, 20 + 5 + 64 * 8},
+      {Audit{.with = {1}}, 20 + 12},
+      {AuditAnswer{.digests = std::vector<uint64_t>(64)}, 20 + 7 + 64 * 8},
+      {AuditAnswer{.entries = std::vector<AuditAnswer::Entry>(kAuditEntriesMax, {.owner = NodeId::op()})},
+       20 + 7 + 32 * 31},
   };
   for (const Row& r : rows) EXPECT_EQ(encode(header, r.body).size(), r.size) << message_name(r.body);
 }

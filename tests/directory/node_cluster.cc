@@ -137,7 +137,7 @@ void Cluster::deliver(const Datagram& d) {
       if (x.buffered.size() < 2'000) x.buffered.emplace_back(d.from, d.bytes);
       return;
     }
-    to_proxy(d.to.number(), d.from, d.bytes, *m);
+    if (!taker || !taker(d.to.number(), d.from, d.bytes)) to_proxy(d.to.number(), d.from, d.bytes, *m);
   } else if (d.to.is_member()) {
     if (!dead_members_.contains(d.to.number())) to_member(d.to.number(), d.from, *m);
   } else if (auto* a = std::get_if<RequestAnswer>(&m->body)) {

@@ -98,6 +98,8 @@ class Cluster {
   void silence_member(uint32_t m) { silent_members_.insert(m); }  // alive, but acknowledges nothing
   // Messages for which this says no are lost.
   std::function<bool(NodeId from, NodeId to, const Message&)> filter;
+  // Another part of a proxy: what it says yes to is its own.
+  std::function<bool(uint32_t p, NodeId from, Bytes message)> taker;
   // Changes messages on their way: for canaries, which break a rule so that the checkers show that they bite.
   std::function<void(NodeId from, NodeId to, Message&)> tamper;
 

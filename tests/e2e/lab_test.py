@@ -203,6 +203,19 @@ class LabTest(unittest.TestCase):
         self.assertNotIn("203.0.113.99", heard)
         self.assertNotIn("ICMP", heard)
 
+    def test_replicas_are_compared(self):
+        with Talk() as talk:
+            self.assertEqual(talk.say(), "answered")
+            report = ctl_json("p2", "directory", "verify")[-1]
+            self.assertEqual((report["pairs"], report["pairs_compared"], report["differences"]), (3, 3, []))
+            self.assertEqual(report["slots_compared"], 3 * 65_536)
+        LAB.stop("p3")
+        code, out, _ = ctl("p1", "directory", "verify")
+        LAB.start("p3")
+        self.assertEqual(code, 1)
+        self.assertEqual(json.loads(out)["not_compared"], {"3": "does not answer"})
+        LAB.wait_ready()
+
     def test_metrics_have_every_counter(self):
         page = LAB.net.do("p1", "curl", "-s", "http://127.0.0.1:9101/metrics")
         with open(os.path.join(ROOT, "dataplane", "counters.def"), encoding="utf-8") as f:

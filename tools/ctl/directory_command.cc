@@ -161,6 +161,48 @@ void say_done(const Json& answer, bool json, const std::string& what) {
   std::cout << "\n";
 }
 
+// Ends with 1 where something differs, or could not be compared.
+void verify(const DirectoryOptions& o) {
+  Live live = find_proxy(o);
+  if (!o.json)
+    std::cout << "comparing what the replicas hold, two by two; what differs is looked at again after 6 s" << std::endl;
+  Json r;
+  live.stream(
+      {{"command", "directory.verify"}},
+      [&](const Json& line) {
+        r = line;
+        return AdminMore::enough;
+      },
+      kMovePatience);
+  const Json &differences = part(r, "differences"), &silent = part(r, "not_compared");
+  if (o.json) {
+    std::cout << r.dump() << "\n";
+  } else {
+    std::cout << "view " << value_or<uint64_t>(r, "revision", 0) << ": " << value_or<uint64_t>(r, "pairs_compared", 0)
+              << " of " << value_or<uint64_t>(r, "pairs", 0) << " pairs of proxies compared, "
+              << value_or<uint64_t>(r, "slots_compared", 0) << " slots; "
+              << (differences.empty() ? "no difference" : std::to_string(differences.size()) + " differences")
+              << (value_or(r, "more", false) ? ", and more" : "") << "\n";
+    for (const auto& [id, why] : silent.items())
+      std::cout << "p" << id << " " << why.get<std::string>() << ": not compared\n";
+    Rows rows({"slot", "key", "proxy", "state", "owner", "version"});
+    for (const Json& d : differences) {
+      for (size_t i = 0; i < 2; ++i) {
+        const Json& held = part(d, "held").at(i);
+        rows.add(
+            {i == 0 ? std::to_string(value_or(d, "slot", 0)) : "", i == 0 ? value_or<std::string>(d, "key", "-") : "",
+             "p" + std::to_string(part(d, "proxies").at(i).get<int>()), value_or<std::string>(held, "state", "nothing"),
+             value_or<std::string>(held, "owner", "-"), version_text(part(held, "version"))});
+      }
+    }
+    if (!rows.empty()) {
+      std::cout << "\n";
+      rows.print(std::cout);
+    }
+  }
+  if (!differences.empty() || !silent.empty()) throw CLI::RuntimeError(1);
+}
+
 void forget(const DirectoryOptions& o) {
   const Json m = find_proxy(o).ask({{"command", "directory.forget"}, {"proxy", o.proxy}});
   if (o.json)
@@ -198,6 +240,12 @@ void add_directory_command(CLI::App& app) {
                             "statecast directory view --socket proxy-1");
   add_live_options(*c, *o);
   c->callback([o] { view(*o); });
+
+  c = add_command(*directory, "verify",
+                  "Compare what all replicas hold, and list what differs; ends with 1 if something does",
+                  "statecast directory verify --socket proxy-1");
+  add_live_options(*c, *o);
+  c->callback([o] { verify(*o); });
 
   c = add_command(*directory, "leave",
                   "Take this proxy out of the view, and wait until the others have what it holds (membership by etcd)",
