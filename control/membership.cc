@@ -75,6 +75,7 @@ std::optional<View> read_view(const std::string& text) {
       if (id.value == 0 || id.value > kId24Max) return std::nullopt;
       nodes.push_back({id, n.value("zone", std::string())});
     }
+    if (j.at("revision").get<uint64_t>() > UINT32_MAX) return std::nullopt;
     const ViewOptions o{.revision = j.at("revision").get<uint32_t>(),
                         .replicas = j.at("replicas").get<unsigned>(),
                         .writes = j.at("writes").get<unsigned>()};
@@ -253,8 +254,7 @@ void Membership::on_read(const json& j, Instant asked, Instant now) {
       const auto id = id_in(at, proxies);
       const json r = parse(value);
       try {
-        if (id)
-          there[*id] = {r.at("revision"), r.at("in_sync"), r.at("leaving"), r.at("zone"), number(kv, "mod_revision")};
+        if (id) there[*id] = {r.at("revision"), r.at("in_sync"), r.at("leaving"), r.at("zone")};
       } catch (const json::exception&) { trouble_ = at + ": no registration that makes sense"; }
     } else if (at.starts_with(declared)) {
       if (const auto id = id_in(at, declared)) dead.insert(*id);
@@ -267,6 +267,7 @@ void Membership::on_read(const json& j, Instant asked, Instant now) {
     gone_since_.erase(id);
   }
   std::erase_if(there_since_, [&](const auto& t) { return !there.contains(t.first); });
+  std::erase_if(gone_since_, [&](const auto& g) { return !view_.contains(g.first); });
   for (const ViewNode& node : view_.nodes())
     if (!there.contains(node.id)) gone_since_.try_emplace(node.id, now);
   registered_ = std::move(there);
@@ -293,12 +294,12 @@ void Membership::take_view(const std::string& at, const std::string& value) {
 
 void Membership::decide(Instant now) {
   const bool fresh = read_ && now - *read_ <= kReachable;
-  auto nodes = fresh && trouble_.empty() ? next_nodes(now) : std::nullopt;
+  auto nodes = fresh && view_trouble_.empty() ? next_nodes(now) : std::nullopt;
   if (!nodes) return ready_since_.reset();
   if (!ready_since_) ready_since_ = now;
   if (is_out(Kind::propose)) return;
   if (now - *ready_since_ < rank() * kPerRank) return;
-  propose(std::move(*nodes), now);
+  propose(*nodes, now);
 }
 
 unsigned Membership::rank() const {
@@ -377,23 +378,21 @@ std::optional<std::vector<ViewNode>> Membership::next_nodes(Instant now) {
   return nodes;
 }
 
-void Membership::propose(std::vector<ViewNode> nodes, Instant now) {
+void Membership::propose(const std::vector<ViewNode>& nodes, Instant now) {
   const std::string at = base64(key("view"));
   const ViewOptions o{.revision = view_.id().revision + 1, .replicas = options_.replicas, .writes = options_.writes};
-  // It counts only if the view, and what its proxies say, is still what the decision rests on.
-  json compare = json::array();
-  auto unchanged = [&](const std::string& k, int64_t modified) {
-    compare.push_back(
-        {{"target", "MOD"}, {"key", base64(k)}, {"result", "EQUAL"}, {"mod_revision", std::to_string(modified)}});
-  };
-  unchanged(key("view"), view_modified_);
-  for (const ViewNode& n : view_.nodes()) {
-    auto r = registered_.find(n.id);
-    unchanged(key_of("proxies/", n.id), r == registered_.end() ? 0 : r->second.modified);
-  }
+  // It counts only if the view, and what all proxies say, is still what the decision rests on.
+  const std::string all = key("proxies/");
+  const json compare = {
+      {{"key", at}, {"target", "MOD"}, {"result", "EQUAL"}, {"mod_revision", std::to_string(view_modified_)}},
+      {{"key", base64(all)},
+       {"range_end", base64(after_prefix(all))},
+       {"target", "MOD"},
+       {"result", "LESS"},
+       {"mod_revision", std::to_string(store_revision_ + 1)}}};
   const json put = {{"request_put", {{"key", at}, {"value", base64(written(o, nodes))}}}};
   ++counted_.proposals;
-  send(Kind::propose, "kv/txn", json{{"compare", std::move(compare)}, {"success", json::array({put})}}.dump(), now);
+  send(Kind::propose, "kv/txn", json{{"compare", compare}, {"success", json::array({put})}}.dump(), now);
 }
 
 // --- time, and what this proxy says of itself ---

@@ -101,7 +101,6 @@ class Membership {
     uint32_t revision = 0;
     bool in_sync = false, leaving = false;
     std::string zone;
-    int64_t modified = 0;  // etcd's revision of it
   };
   // What it registers of itself, beside what never changes.
   struct Said {
@@ -127,7 +126,7 @@ class Membership {
   unsigned rank() const;
   void decide(Instant now);
   std::optional<std::vector<ViewNode>> next_nodes(Instant now);
-  void propose(std::vector<ViewNode> nodes, Instant now);
+  void propose(const std::vector<ViewNode>& nodes, Instant now);
 
   MembershipOptions options_;
   MembershipReport report_;

@@ -81,8 +81,15 @@ std::string EtcdDouble::post(const std::string& path, const std::string& body, I
   } else if (path == "/v3/kv/txn") {
     bool holds = true;
     for (const json& c : in.at("compare")) {
-      auto v = values_.find(from_base64(c.at("key")));
-      holds = holds && number(c.at("mod_revision")) == (v == values_.end() ? 0 : v->second.modified);
+      const std::string key = from_base64(c.at("key"));
+      if (c.at("result") == "EQUAL") {
+        auto v = values_.find(key);
+        holds = holds && number(c.at("mod_revision")) == (v == values_.end() ? 0 : v->second.modified);
+      } else {
+        const std::string end = from_base64(c.at("range_end"));
+        for (auto v = values_.lower_bound(key); v != values_.end() && v->first < end; ++v)
+          holds = holds && v->second.modified < number(c.at("mod_revision"));
+      }
     }
     if (holds) {
       ++revision_;

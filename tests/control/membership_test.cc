@@ -347,7 +347,9 @@ TEST(Membership, WhatMakesNoSenseIsNamedAndChangesNothing) {
        "no view that makes sense"},
       {"another of the same revision", kView, R"({"revision": 1, "replicas": 3, "writes": 2, "nodes": [{"id": 1}]})",
        "another view of the same revision"},
-      {"a number too large", kView, R"({"revision": 99999999999, "replicas": 3, "writes": 2, "nodes": [{"id": -1}]})",
+      {"a number too large", kView, R"({"revision": 99999999999, "replicas": 3, "writes": 2, "nodes": [{"id": 1}]})",
+       "no view that makes sense"},
+      {"a number below 0", kView, R"({"revision": 2, "replicas": 3, "writes": 2, "nodes": [{"id": -1}]})",
        "no view that makes sense"},
       {"a registration", "/statecast/proxies/5", "[]", "no registration that makes sense"},
   };
