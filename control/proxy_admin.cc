@@ -143,13 +143,8 @@ Json verify_json(const VerifyReport& r) {
           {"more", r.more}};
 }
 
-Json status(const ProxyControl& control) {
-  Instant now = MonotonicClock::now();
-  const ProxyControlSetup& setup = control.setup();
-  const Snapshot& s = setup.board->newest();
-  NodeStatus node = control.node().status(now);
-  SessionCache::Stats cache = setup.cache->stats();
-  Json peers = Json::array(), members = Json::array(), groups = Json::array(), counters = Json::object();
+Json peers_json(const NodeStatus& node) {
+  Json peers = Json::array();
   for (const auto& p : node.peers) {
     peers.push_back({{"id", p.id.value},
                      {"heard", p.heard},
@@ -158,6 +153,16 @@ Json status(const ProxyControl& control) {
                      {"rtt_us", p.rtt == Duration::max() ? Json(nullptr) : Json(p.rtt.count() / 1000)},
                      {"changes_pending", p.changes_pending}});
   }
+  return peers;
+}
+
+Json status(const ProxyControl& control) {
+  Instant now = MonotonicClock::now();
+  const ProxyControlSetup& setup = control.setup();
+  const Snapshot& s = setup.board->newest();
+  NodeStatus node = control.node().status(now);
+  SessionCache::Stats cache = setup.cache->stats();
+  Json members = Json::array(), groups = Json::array(), counters = Json::object();
   for (size_t i = 0; i < s.peers.size(); ++i) {
     NodeId id = s.layout->peers[i];
     if (!id.is_member()) continue;
@@ -197,7 +202,7 @@ Json status(const ProxyControl& control) {
           {"in_sync", node.in_sync},
           {"degraded", node.degraded},
           {"partitioned", control.partitioned()},
-          {"peers", peers},
+          {"peers", peers_json(node)},
           {"members", members},
           {"groups", groups},
           {"directory",
@@ -249,6 +254,9 @@ Json directory_get(const ProxyControl& control, const Named& n) {
   j["version"] = version_json(r->version);
   j["remaining_ms"] = r->remaining_ms;
   j["bucket_bytes"] = bytes_json(r->bucket_bytes);
+  j["holders"] = Json::array();
+  for (const auto& h : control.node().holders_of(n.key, now))
+    j["holders"].push_back({{"proxy", h.proxy.value}, {"left_ms", to_ms(h.left)}});
   return j;
 }
 
@@ -366,6 +374,10 @@ void register_proxy_commands(AdminServer& server, ProxyControl& control) {
     j["nodes"] = Json::array();
     for (const ViewNode& n : control.setup().view.nodes()) j["nodes"].push_back({{"id", n.id.value}, {"zone", n.zone}});
     j["membership"] = membership_json(control);
+    const NodeStatus node = control.node().status(MonotonicClock::now());
+    j["slots"] = node.slots;
+    j["slots_out_of_sync"] = node.slots_out_of_sync;
+    j["peers"] = peers_json(node);
     reply(j, AdminLast::yes);
   });
   server.on("directory.verify", [&control](const Json&, AdminReply reply) {

@@ -79,6 +79,15 @@ NodeStatus Node::status(Instant now) const {
   return out;
 }
 
+std::vector<Node::Granted> Node::holders_of(const SessionKey& key, Instant now) const {
+  std::vector<Granted> out;
+  if (const StoredRecord s = state_->store.find(key, now)) {
+    for (const Holder& h : s.holders())
+      if (h.until > now) out.push_back({h.proxy, h.until - now});
+  }
+  return out;
+}
+
 size_t Node::holders(Instant now) const {
   size_t n = 0;
   for (size_t i = 0; i < state_->store.places(); ++i) {

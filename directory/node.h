@@ -92,6 +92,11 @@ class Node {
   // For the command line and tests.
   std::optional<Record> find(const SessionKey& key, Instant now) const;  // placed or held
   bool is_held(const SessionKey& key) const;
+  struct Granted {
+    ProxyId proxy;
+    Duration left;  // of its lease, or DROP
+  };
+  std::vector<Granted> holders_of(const SessionKey& key, Instant now) const;  // as far as this replica granted them
   NodeStatus status(Instant now) const;
   bool in_sync(Slot slot) const;      // this node is a replica of it, and in sync there
   size_t holders(Instant now) const;  // leases and DROPs granted; looks at every record: only where somebody asks

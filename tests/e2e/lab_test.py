@@ -206,6 +206,11 @@ class LabTest(unittest.TestCase):
     def test_replicas_are_compared(self):
         with Talk() as talk:
             self.assertEqual(talk.say(), "answered")
+            held = [ctl_json(p, "directory", "get", talk.text)[-1] for p in topo.PROXIES]
+            self.assertIn(1, [h["proxy"] for found in held for h in found["holders"]], "the proxy in use has a lease")
+            told = ctl_json("p2", "directory", "view")[-1]
+            self.assertEqual((told["slots"], told["slots_out_of_sync"]), (65_536, 0))
+            self.assertTrue(all(peer["permit"] for peer in told["peers"]))
             report = ctl_json("p2", "directory", "verify")[-1]
             self.assertEqual((report["pairs"], report["pairs_compared"], report["differences"]), (3, 3, []))
             self.assertEqual(report["slots_compared"], 3 * 65_536)

@@ -41,20 +41,36 @@ std::string registered_text(const Json& membership, int id, uint64_t revision) {
 }
 
 void view(const DirectoryOptions& o) {
-  Json v = find_proxy(o).ask({{"command", "directory.view"}});
+  Live live = find_proxy(o);
+  Json v = live.ask({{"command", "directory.view"}});
   if (o.json) {
     std::cout << v.dump() << "\n";
     return;
   }
   std::cout << "view " << value_or<uint64_t>(v, "revision", 0) << " (" << value_or<std::string>(v, "hash", "-")
-            << "), R = " << value_or(v, "replicas", 0) << ", W = " << value_or(v, "writes", 0) << "\n\n";
+            << "), R = " << value_or(v, "replicas", 0) << ", W = " << value_or(v, "writes", 0) << "; " << live.program()
+            << " is a replica of " << value_or<uint64_t>(v, "slots", 0) << " slots, "
+            << value_or<uint64_t>(v, "slots_out_of_sync", 0) << " of them being handed over\n\n";
   const Json& m = part(v, "membership");
   const bool etcd = value_or<std::string>(m, "source", "file") == "etcd";
-  Rows rows(etcd ? std::vector<std::string>{"proxy", "zone", "registered"} : std::vector<std::string>{"proxy", "zone"});
+  const int self = value_or(live.status(), "id", 0);
+  std::vector<std::string> titles{"proxy", "zone", "permit", "changes", "rtt"};
+  if (etcd) titles.push_back("registered");
+  Rows rows(titles);
   for (auto& n : part(v, "nodes")) {
     const int id = value_or(n, "id", 0);
     auto zone = value_or<std::string>(n, "zone", "");
-    std::vector<std::string> row{"p" + std::to_string(id), zone.empty() ? "-" : zone};
+    std::vector<std::string> row{"p" + std::to_string(id), zone.empty() ? "-" : zone, id == self ? "itself" : "-", "-",
+                                 "-"};
+    for (auto& p : part(v, "peers")) {
+      if (value_or(p, "id", 0) != id) continue;
+      row[2] = !value_or(p, "heard", false)        ? "not heard"
+               : value_or(p, "out_of_sync", false) ? "out of sync"
+               : value_or(p, "permit", false)      ? "yes"
+                                                   : "no";
+      row[3] = std::to_string(value_or<uint64_t>(p, "changes_pending", 0));
+      row[4] = part(p, "rtt_us").is_number() ? span_text(p["rtt_us"].get<double>() / 1000) : "-";
+    }
     if (etcd) row.push_back(registered_text(m, id, value_or<uint64_t>(v, "revision", 0)));
     rows.add(row);
   }
@@ -124,6 +140,15 @@ void placement(const DirectoryOptions& o) {
                  {"key", value_or<std::string>(p, "key", "-")}});
 }
 
+// "p1 for 8.2 s, p3 for 120 ms"
+std::string holders_text(const Json& holders) {
+  std::string out;
+  for (auto& h : holders)
+    out += (out.empty() ? "p" : ", p") + std::to_string(value_or(h, "proxy", 0)) + " for " +
+           span_text(value_or(h, "left_ms", 0.0));
+  return out.empty() ? "none of this replica's" : out;
+}
+
 void get(const DirectoryOptions& o) {
   Live live = find_proxy(o);
   std::string id = live.session_id(o.session), name = live.session_name(id);
@@ -145,6 +170,7 @@ void get(const DirectoryOptions& o) {
          {"version", version_text(part(r, "version"))},
          {"ends in", span_text(value_or(r, "remaining_ms", 0.0))},
          {"bucket", size_text(part(r, "bucket_bytes"))},
+         {"holders", holders_text(part(r, "holders"))},
          {"key", value_or<std::string>(r, "key", "-")}});
   }
 }
