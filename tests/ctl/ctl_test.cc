@@ -307,15 +307,35 @@ TEST_F(Ctl, RevokePrintsEventsAsTheyCome) {
 TEST_F(Ctl, Directory) {
   Json record = Json::parse(R"({"key": "00ff", "found": true, "held": true, "state": "established", "target": "member",
     "member": 7, "owner": "m7", "version": {"term": 1, "incarnation": 3, "counter": 9}, "remaining_ms": 59000,
-    "bucket_bytes": null})");
+    "bucket_bytes": null, "holders": [{"proxy": 1, "left_ms": 8200}, {"proxy": 3, "left_ms": 120}]})");
   answer({{"status", {kProxyStatus}},
           {"directory.view", {Json::parse(R"({"revision": 3, "hash": "89abcdef", "replicas": 3, "writes": 2,
-             "nodes": [{"id": 1, "zone": "a"}, {"id": 2, "zone": ""}]})")}},
+             "nodes": [{"id": 1, "zone": "a"}, {"id": 2, "zone": ""}], "slots": 65536, "slots_out_of_sync": 12,
+             "peers": [{"id": 2, "heard": true, "permit": true, "out_of_sync": false, "rtt_us": 700,
+                        "changes_pending": 4}],
+             "membership": {"source": "etcd", "endpoint": "http://a:1", "reachable": false, "trouble": "no route",
+                            "waits": null, "proxies": [{"id": 1, "revision": 3, "in_sync": true, "leaving": false,
+                            "in_view": true}, {"id": 9, "revision": 3, "in_sync": true, "leaving": true,
+                            "in_view": false}]}})")}},
+          {"directory.verify", {Json::parse(R"({"revision": 3, "pairs": 3, "pairs_compared": 1, "slots_compared": 65536,
+             "not_compared": {"2": "does not answer"}, "more": true, "differences": [{"slot": 255, "key": "00ff",
+             "proxies": [1, 3], "held": [{"state": "established", "owner": "m7",
+             "version": {"term": 1, "incarnation": 3, "counter": 9}}, null]}]})")}},
           {"directory.placement", {Json::parse(R"({"key": "00ff", "slot": 255, "replicas": [1, 3, 2]})")}},
           {"directory.get", {record}},
           {"directory.put", {{{"event", "done"}, {"ms", 1.5}, {"copies", 1}, {"degraded", true}}}},
           {"directory.remove", {admin_error({Code::not_found, "the directory has no such mapping"})}}});
-  EXPECT_EQ(ask("directory view").out, "view 3 (89abcdef), R = 3, W = 2\n\nproxy  zone\np1     a\np2     -\n");
+  EXPECT_EQ(
+      ask("directory view").out,
+      "view 3 (89abcdef), R = 3, W = 2; statecast-proxy 1 is a replica of 65536 slots, 12 of them being handed over\n"
+      "\n"
+      "proxy  zone  permit  changes  rtt      registered\n"
+      "p1     a     itself  -        -        in sync\n"
+      "p2     -     yes     4        0.70 ms  no\n"
+      "\n"
+      "membership: etcd at http://a:1, not reachable: the view stays as it is\n"
+      "p9 is registered, but not in the view: it has left\n"
+      "trouble: no route\n");
   EXPECT_EQ(ask("directory placement web " + kSession).out,
             "web " + kSession + "\n  replicas  p1, p3, p2\n  slot      255\n  key       00ff\n");
   EXPECT_EQ(ask("directory get web " + kSession).out, "web " + kSession +
@@ -326,7 +346,18 @@ TEST_F(Ctl, Directory) {
                                                           "  version  1.3.9\n"
                                                           "  ends in  59.0 s\n"
                                                           "  bucket   unlimited\n"
+                                                          "  holders  p1 for 8.2 s, p3 for 120 ms\n"
                                                           "  key      00ff\n");
+  auto verified = ask("directory verify");
+  EXPECT_EQ(verified.code, 1) << "something differs";
+  EXPECT_EQ(verified.out,
+            "comparing what the replicas hold, two by two; what differs is looked at again after 6 s\n"
+            "view 3: 1 of 3 pairs of proxies compared, 65536 slots; 1 difference, and more\n"
+            "p2 does not answer: not compared\n"
+            "\n"
+            "slot  key   proxy  state        owner  version\n"
+            "255   00ff  p1     established  m7     1.3.9\n"
+            "            p3     nothing      -      -\n");
   EXPECT_EQ(ask("directory put web " + kSession + " --member 7").out,
             "web " + kSession + ": mapped to m7 in 1.50 ms, 1 copy, DEGRADED: too few replicas are reachable\n");
   auto r = ask("directory remove web " + kSession);
@@ -341,8 +372,8 @@ TEST_F(Ctl, Directory) {
       "proxies do not list sessions: ask the agent of the member that owns it, not the statecast-proxy 1 (--socket "
       "agent-ID on that machine)\n");
   auto requests = asked();
-  ASSERT_EQ(requests.size(), 6u);
-  EXPECT_EQ(requests[3],
+  ASSERT_EQ(requests.size(), 7u);
+  EXPECT_EQ(requests[4],
             (Json{{"command", "directory.put"}, {"id", "10 " + kSession}, {"member", 7}, {"lifetime_ms", 60000}}));
 }
 

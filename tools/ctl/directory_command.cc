@@ -207,7 +207,9 @@ void verify(const DirectoryOptions& o) {
     std::cout << "view " << value_or<uint64_t>(r, "revision", 0) << ": " << value_or<uint64_t>(r, "pairs_compared", 0)
               << " of " << value_or<uint64_t>(r, "pairs", 0) << " pairs of proxies compared, "
               << value_or<uint64_t>(r, "slots_compared", 0) << " slots; "
-              << (differences.empty() ? "no difference" : std::to_string(differences.size()) + " differences")
+              << (differences.empty()
+                      ? "no difference"
+                      : std::to_string(differences.size()) + (differences.size() == 1 ? " difference" : " differences"))
               << (value_or(r, "more", false) ? ", and more" : "") << "\n";
     for (const auto& [id, why] : silent.items())
       std::cout << "p" << id << " " << why.get<std::string>() << ": not compared\n";
