@@ -36,8 +36,9 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
   StoredRecord s = store.find(r.key, now);
   switch (judge(r, born_new, now, passed)) {
     case Verdict::conflict:
-      // Somebody may own it since of whom a replica that is cut off has not heard.
-      if (!may_grant(r.key.slot(), *group_of(r.group), now)) {
+      // Somebody may own it since of whom a replica that is cut off has not heard; and of a degraded record nobody has
+      // counted W copies, so another may have been acknowledged beside it.
+      if (s.version().term == 0 || !may_grant(r.key.slot(), *group_of(r.group), now)) {
         ++count.request_try_again;
         return answer_insert(waiter, {.status = Status::try_again});
       }

@@ -652,6 +652,35 @@ TEST(Node, WhatOneCoordinatorHoldsDegradedTheOtherDoesNotPromise) {
   EXPECT_EQ(answers, (std::vector{In::degraded, In::degraded}));
 }
 
+// Taken while it was cut off; the others acknowledged another owner's meanwhile, whose renewal comes here first (seed
+// 6294).
+TEST(Node, ADegradedRecordIsNoConflictForWhomOthersHaveAcknowledged) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.isolate(2);  // it has permits for another second
+  const uint32_t acknowledged = c.insert({.member = 2, .id = id, .via = 3, .born_new = true});
+  const uint32_t degraded = c.insert({.member = 1, .id = id, .via = 2, .born_new = true});
+  c.run(1s);
+  ASSERT_EQ(c.insert_answer(acknowledged)->status, In::ok);
+  ASSERT_EQ(c.insert_answer(degraded)->status, In::degraded);
+  c.filter = [](NodeId, NodeId to, const Message& m) {
+    const bool tells = std::holds_alternative<Place>(m.body) || std::holds_alternative<Held>(m.body) ||
+                       std::holds_alternative<SlotDigests>(m.body) || std::holds_alternative<PlaceAck>(m.body);
+    return !(tells && to == NodeId::proxy(ProxyId{2}));
+  };
+  c.heal();
+  c.run(2s);  // it has permits again
+  const uint32_t renewal = c.insert({.member = 2, .id = id, .via = 2, .state = RecordState::established});
+  c.run(50ms);
+  EXPECT_EQ(c.insert_answer(renewal)->status, In::try_again);
+  c.filter = nullptr;
+  c.insert({.member = 2, .id = id, .via = 1, .state = RecordState::established, .lifetime = 60s});
+  c.run(1s);
+  for (uint32_t p = 1; p <= 3; ++p)
+    EXPECT_EQ(c.node(p).find(c.key(id), c.now)->owner, NodeId::member(MemberId{2})) << p;
+}
+
 // The same, where node 2 has meanwhile been given a renewal that nobody held.
 TEST(Node, WhatAWithdrawnRenewalReplacedComesBack) {
   Cluster c({.degraded_accept = false});
