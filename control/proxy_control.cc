@@ -362,7 +362,10 @@ void ProxyControl::answer_operator(Bytes message) {
   Request& r = at->second;
   // Where no replica takes it now, one may soon.
   auto* a = std::get_if<RequestAnswer>(&m->body);
-  if (a && a->status == RequestAnswer::Status::try_again && r.pause <= kRequestPauseMax) return;
+  if (a && a->status == RequestAnswer::Status::try_again && r.pause <= kRequestPauseMax) {
+    r.again = std::min(r.again, next_tick_ + r.pause);
+    return;
+  }
   r.again = Instant::max();
   if (r.on_answer(m->body)) requests_.erase(m->header.request);
 }
