@@ -57,8 +57,10 @@ void Node::State::begin_request(Request req, Instant expires, bool lifted, Insta
 }
 
 // What another replica has stands above a revocation under way here. If it is the unrevoke of this one, or of one that
-// came after it, the revocation is over. Else this node had missed something when it took it: who asked for it says
-// whether it is still wanted, for between the two it may have been lifted and the session inserted anew.
+// came after it, the revocation is over. Else this node had missed something when it took it. The lift of
+// another revocation is older than this one, which begins again above it where it has been promised. Otherwise who
+// asked for it says whether it is still wanted, for between the two it may have been lifted and the session inserted
+// anew.
 void Node::State::on_superseded(const Record& by, Instant now) {
   auto [first, last] = requests_of.equal_range(by.key);
   std::vector<uint32_t> ids;
@@ -70,11 +72,24 @@ void Node::State::on_superseded(const Record& by, Instant now) {
       r.newest = std::max(r.newest, by.version);
       continue;
     }
-    if (!is_lifted(by.key, r.record.version) && !is_lifted(by.key, r.newest)) {
-      answer_request(r, RequestAnswer::Status::try_again);
-      request_ids.erase({r.reply_to, r.origin, r.request});  // it is taken anew when it comes again
+    if (is_lifted(by.key, r.record.version) || is_lifted(by.key, r.newest)) {
+      finish(r, now);
+      continue;
     }
-    finish(r, now);
+    r.record.version.term = revocation_version(by.version.term + kRevocationTerms, 0).term;
+    if (!(r.stored && is_lift(by)) || !supersedes(r.record, by)) {  // the latter: the terms are used up
+      answer_request(r, supersedes(r.record, by) ? RequestAnswer::Status::try_again : RequestAnswer::Status::denied);
+      request_ids.erase({r.reply_to, r.origin, r.request});  // it is taken anew when it comes again
+      finish(r, now);
+      continue;
+    }
+    r.have.clear();
+    r.have_unsynced.clear();
+    r.silent.clear();
+    r.time_stands_in = Instant::max();
+    (in_sync(by.key.slot()) ? r.have : r.have_unsynced).insert(options.self);
+    const Record record = r.record;
+    apply_held(record, r.expires, fresh_in(by.key.slot(), now), {}, now);
   }
 }
 

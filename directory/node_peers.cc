@@ -222,22 +222,27 @@ uint16_t Node::State::pending_term(const SessionKey& key) const {
   return highest;
 }
 
-// A revocation that does not stand here, because this node has what its coordinator had missed or forgotten: that one
-// gets it before this acknowledgement counts. So does it where this node has only yet to hand on what stands above.
-void Node::State::object(Peer& p, const Record& revocation, bool taken, Instant now) {
-  StoredRecord s = store.find(revocation.key, now);
-  if (revocation.state != RecordState::revoked || !s) return;
+// A revocation or removal that does not stand here, because this node has what its coordinator had missed or forgotten:
+// that one gets it before this acknowledgement counts. So does it where this node has only yet to hand on what stands
+// above a revocation.
+void Node::State::object(Peer& p, const Record& change, bool taken, Instant now) {
+  StoredRecord s = store.find(change.key, now);
+  if (!is_tombstone(change.state) || !s) return;
   auto tell = [&](const ListedChange& c) {
     if (!p.add_change({c.record, c.expires, c.lifted, now})) ++count.peer_out_of_sync;
     send_changes(p, false, now);
   };
+  if (change.state == RecordState::removed) {
+    if (!taken && !s.tombstone()) tell({s.record(), s.expires(), false, now});
+    return;
+  }
   if (!taken && s.state() != RecordState::revoked) return tell({s.record(), s.expires(), is_lift(s.record()), now});
   auto above = [&](const Peer& of) -> const ListedChange* {
-    const ListedChange* c = of.highest_pending(revocation.key, now);
-    return c && c->record.version.term > revocation.version.term ? c : nullptr;
+    const ListedChange* c = of.highest_pending(change.key, now);
+    return c && c->record.version.term > change.version.term ? c : nullptr;
   };
   if (above(p)) return;  // it comes by itself
-  for (ProxyId id : others(revocation.key.slot()))
+  for (ProxyId id : others(change.key.slot()))
     if (const ListedChange* c = above(peers.at(id))) return tell(*c);
 }
 

@@ -386,7 +386,7 @@ struct Node::State {
   void on_change_ack(Peer& p, const ChangeAck& m, Instant now);
   void acknowledge(Peer& p, uint64_t number, uint64_t listed, Instant now);
   void count_copies(Peer& p, Instant now);
-  void object(Peer& p, const Record& revocation, bool taken, Instant now);
+  void object(Peer& p, const Record& change, bool taken, Instant now);
   void send_changes(Peer& p, bool again, Instant now);
   void learn_boot(Peer& p, uint32_t boot, Instant now);
   void declare_out_of_sync(Peer& p);

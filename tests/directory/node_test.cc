@@ -681,6 +681,31 @@ TEST(Node, ADegradedRecordIsNoConflictForWhomOthersHaveAcknowledged) {
     EXPECT_EQ(c.node(p).find(c.key(id), c.now)->owner, NodeId::member(MemberId{2})) << p;
 }
 
+// A removal that only a replica heard that was cut off; the others have what its owner, started anew, inserted after it
+// (seed 6725).
+TEST(Node, ARemovalThatOthersHavePassedOverEndsWhereItWasTaken) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.id = id, .via = 2, .state = RecordState::established, .lifetime = 60s});
+  c.run(1s);
+  c.isolate(2);
+  c.remove(1, id, 2);
+  c.run(1s);
+  ASSERT_EQ(c.node(2).find(c.key(id), c.now)->state, RecordState::removed);
+  c.insert({.id = id, .via = 3, .born_new = true, .lifetime = 60s, .incarnation = 2});
+  c.insert({.id = id, .via = 3, .state = RecordState::established, .lifetime = 60s, .incarnation = 2});
+  c.run(1s);
+  c.filter = [](NodeId, NodeId, const Message& m) { return !std::holds_alternative<SlotDigests>(m.body); };
+  c.heal();
+  c.run(2s);
+  EXPECT_EQ(c.node(2).find(c.key(id), c.now)->state, RecordState::established);
+  const uint32_t renewal =
+      c.insert({.id = id, .via = 2, .state = RecordState::established, .lifetime = 60s, .incarnation = 2});
+  c.run(50ms);
+  EXPECT_EQ(c.insert_answer(renewal)->status, In::ok);
+}
+
 // The same, where node 2 has meanwhile been given a renewal that nobody held.
 TEST(Node, WhatAWithdrawnRenewalReplacedComesBack) {
   Cluster c({.degraded_accept = false});
