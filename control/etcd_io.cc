@@ -24,7 +24,6 @@ struct Call {
   bool stream = false, too_long = false;
   std::string body, taken;
   std::vector<std::string> lines;  // of a stream, complete
-  char why[CURL_ERROR_SIZE] = "";
   CURL* easy = nullptr;
 };
 
@@ -94,7 +93,6 @@ void EtcdMembership::Shared::begin(StoreRequest r) {
   set(CURLOPT_WRITEFUNCTION, take);
   set(CURLOPT_WRITEDATA, static_cast<void*>(c.get()));
   set(CURLOPT_PRIVATE, static_cast<void*>(c.get()));
-  set(CURLOPT_ERRORBUFFER, c->why);
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_PROTOCOLS_STR, "http,https");
   set(CURLOPT_PROXY, "");

@@ -6,9 +6,9 @@
 //   auto view = m->newer_than(0);                          // nullopt: none yet
 //   m->report({.revision = 4, .in_sync = true, .heard = heard});
 //
-// Nobody waits for etcd here: what is read is what was known last, and a report that comes at a bad moment is left for
-// the next one, so report often. Threads: any. Ownership: its thread, which ends
-// with it; the registration ends with its lease.
+// Nobody waits for etcd here: what is read is what was known last. While a view is being made newer_than() says that
+// there is none and a report is left for the next one, so call both often; the others wait until it is made. Threads:
+// any. Ownership: its thread, which ends with it; the registration ends with its lease.
 #pragma once
 
 #include <memory>

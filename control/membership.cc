@@ -55,10 +55,11 @@ int64_t number(const json& j, const char* name) {
   return n;
 }
 
-// The end of the range of all keys that begin with `prefix`.
-std::string after_prefix(std::string prefix) {
-  ++prefix.back();
-  return prefix;
+// All keys that begin with `prefix`, as a request names them.
+json range_of(const std::string& prefix) {
+  std::string end = prefix;
+  ++end.back();
+  return {{"key", base64(prefix)}, {"range_end", base64(end)}};
 }
 
 json parse(std::string_view text) {
@@ -147,14 +148,11 @@ void Membership::work(Instant now) {
   }
   if (read_at_ <= now && !is_out(Kind::read)) {
     read_at_ = now + kReadPeriod;
-    const std::string all = key("");
-    send(Kind::read, "kv/range", json{{"key", base64(all)}, {"range_end", base64(after_prefix(all))}}.dump(), now);
+    send(Kind::read, "kv/range", range_of(key("")).dump(), now);
   }
   if (store_revision_ > 0 && !is_out(Kind::watch)) {
-    const std::string all = key("");
-    const json create = {{"key", base64(all)},
-                         {"range_end", base64(after_prefix(all))},
-                         {"start_revision", std::to_string(store_revision_ + 1)}};
+    json create = range_of(key(""));
+    create["start_revision"] = std::to_string(store_revision_ + 1);
     send(Kind::watch, "watch", json{{"create_request", create}}.dump(), now, true);
   }
 }
@@ -293,13 +291,20 @@ void Membership::take_view(const std::string& at, const std::string& value) {
 // --- the next view ---
 
 void Membership::decide(Instant now) {
-  const bool fresh = read_ && now - *read_ <= kReachable;
-  auto nodes = fresh && view_trouble_.empty() ? next_nodes(now) : std::nullopt;
+  auto nodes = reachable(now) && view_trouble_.empty() ? next_nodes(now) : std::nullopt;
   if (!nodes) return ready_since_.reset();
   if (!ready_since_) ready_since_ = now;
   if (is_out(Kind::propose)) return;
   if (now - *ready_since_ < rank() * kPerRank) return;
   propose(*nodes, now);
+}
+
+bool Membership::reachable(Instant now) const {
+  return read_ && now - *read_ <= kReachable;
+}
+
+bool Membership::has_its_slots(const Registration& r) const {
+  return r.revision == view_.id().revision && r.in_sync;
 }
 
 unsigned Membership::rank() const {
@@ -364,7 +369,7 @@ std::optional<std::vector<ViewNode>> Membership::next_nodes(Instant now) {
       missing += (missing_count++ > 0 ? ", " : "") + std::to_string(n.id.value);
       continue;
     }
-    if (at->second.revision == view_.id().revision && at->second.in_sync) continue;
+    if (has_its_slots(at->second)) continue;
     waits_ = name(n.id) + (at->second.in_sync ? " has not taken" : " is not in sync in") + " view " +
              std::to_string(view_.id().revision) + " yet";
     return std::nullopt;
@@ -382,14 +387,12 @@ void Membership::propose(const std::vector<ViewNode>& nodes, Instant now) {
   const std::string at = base64(key("view"));
   const ViewOptions o{.revision = view_.id().revision + 1, .replicas = options_.replicas, .writes = options_.writes};
   // It counts only if the view, and what all proxies say, is still what the decision rests on.
-  const std::string all = key("proxies/");
-  const json compare = {
-      {{"key", at}, {"target", "MOD"}, {"result", "EQUAL"}, {"mod_revision", std::to_string(view_modified_)}},
-      {{"key", base64(all)},
-       {"range_end", base64(after_prefix(all))},
-       {"target", "MOD"},
-       {"result", "LESS"},
-       {"mod_revision", std::to_string(store_revision_ + 1)}}};
+  auto modified = [](json keys, const char* result, int64_t revision) {
+    keys.update({{"target", "MOD"}, {"result", result}, {"mod_revision", std::to_string(revision)}});
+    return keys;
+  };
+  const json compare = json::array({modified(json::object({{"key", at}}), "EQUAL", view_modified_),
+                                    modified(range_of(key("proxies/")), "LESS", store_revision_ + 1)});
   const json put = {{"request_put", {{"key", at}, {"value", base64(written(o, nodes))}}}};
   ++counted_.proposals;
   send(Kind::propose, "kv/txn", json{{"compare", compare}, {"success", json::array({put})}}.dump(), now);
@@ -442,13 +445,13 @@ bool Membership::handed_over() const {
   if (view_.contains(options_.self) || view_.id().revision == 0) return false;
   return std::all_of(view_.nodes().begin(), view_.nodes().end(), [&](const ViewNode& n) {
     auto at = registered_.find(n.id);
-    return at == registered_.end() || (at->second.revision == view_.id().revision && at->second.in_sync);
+    return at == registered_.end() || has_its_slots(at->second);
   });
 }
 
 MembershipStatus Membership::status(Instant now) const {
   MembershipStatus s = counted_;
-  s.reachable = read_ && now - *read_ <= kReachable;
+  s.reachable = reachable(now);
   s.registered = registered_.contains(options_.self);
   s.trouble = trouble_;
   s.waits = waits_;

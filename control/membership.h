@@ -124,6 +124,8 @@ class Membership {
   std::string key(const std::string& below) const;
   std::string key_of(const char* folder, ProxyId p) const;
   unsigned rank() const;
+  bool reachable(Instant now) const;
+  bool has_its_slots(const Registration& r) const;  // what the view in force gives it
   void decide(Instant now);
   std::optional<std::vector<ViewNode>> next_nodes(Instant now);
   void propose(const std::vector<ViewNode>& nodes, Instant now);

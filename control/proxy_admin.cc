@@ -356,6 +356,16 @@ void register_proxy_commands(AdminServer& server, ProxyControl& control) {
     });
   };
 
+  // The same for one that changes the membership, and is answered with it as it then stands.
+  auto with_membership = [&server, &control](const std::string& command,
+                                             std::function<Result<void>(const Json&, EtcdMembership&)> act) {
+    server.on(command, [&control, act = std::move(act)](const Json& r, AdminReply reply) {
+      EtcdMembership* m = control.setup().membership;
+      auto done = m ? act(r, *m) : Result<void>(tl::unexpected(static_membership()));
+      reply(done ? membership_json(control) : admin_error(done.error()), AdminLast::yes);
+    });
+  };
+
   server.on("status", [&control](const Json&, AdminReply reply) { reply(status(control), AdminLast::yes); });
   server.on("stages", [&control](const Json& r, AdminReply reply) { reply(stages(control, r), AdminLast::yes); });
   with_session("sessions.get", [&control](const Json&, const Named& n, AdminReply reply) {
@@ -385,28 +395,22 @@ void register_proxy_commands(AdminServer& server, ProxyControl& control) {
     if (!control.verify(report, MonotonicClock::now()))
       reply(admin_error({Code::conflict, "a comparison is under way already"}), AdminLast::yes);
   });
-  server.on("directory.forget", [&control](const Json& r, AdminReply reply) {
-    EtcdMembership* m = control.setup().membership;
-    if (!m) return reply(admin_error(static_membership()), AdminLast::yes);
+  with_membership("directory.forget", [&control](const Json& r, EtcdMembership& m) -> Result<void> {
     const ProxyId dead{r.at("proxy").get<uint32_t>()};
-    const MembershipStatus s = m->status();
+    const std::string name = "proxy " + std::to_string(dead.value);
+    const MembershipStatus s = m.status();
     if (std::any_of(s.proxies.begin(), s.proxies.end(), [&](const auto& p) { return p.id == dead; }))
-      return reply(admin_error({Code::conflict, "proxy " + std::to_string(dead.value) +
-                                                    " is registered in etcd, so it lives: let it leave"}),
-                   AdminLast::yes);
-    if (!control.setup().view.contains(dead))
-      return reply(admin_error({Code::not_found, "proxy " + std::to_string(dead.value) + " is not in the view"}),
-                   AdminLast::yes);
-    m->forget(dead);
-    reply(membership_json(control), AdminLast::yes);
+      return fail(Code::conflict, name + " is registered in etcd, so it lives: let it leave");
+    if (!control.setup().view.contains(dead)) return fail(Code::not_found, name + " is not in the view");
+    m.forget(dead);
+    return {};
   });
   for (bool leaves : {true, false}) {
-    server.on(leaves ? "directory.leave" : "directory.join", [&control, leaves](const Json&, AdminReply reply) {
-      EtcdMembership* m = control.setup().membership;
-      if (!m) return reply(admin_error(static_membership()), AdminLast::yes);
-      m->leave(leaves);
-      reply(membership_json(control), AdminLast::yes);
-    });
+    with_membership(leaves ? "directory.leave" : "directory.join",
+                    [leaves](const Json&, EtcdMembership& m) -> Result<void> {
+                      m.leave(leaves);
+                      return {};
+                    });
   }
   with_session("directory.placement", [&control](const Json&, const Named& n, AdminReply reply) {
     reply({{"key", to_string(n.key)},
@@ -431,7 +435,7 @@ void register_proxy_commands(AdminServer& server, ProxyControl& control) {
     insert.version.counter = static_cast<uint64_t>(to_ms(now.time_since_epoch()));
     if (auto known = control.node().find(n.key, now); known && known->owner.is_op() && !is_tombstone(known->state))
       insert.version.counter = std::max(insert.version.counter, known->version.counter + 1);
-    insert.version.counter &= 0xff'ffff'ffff;
+    insert.version.counter &= kCounterMask;
     control.request(insert, answer_insert(std::move(reply)), MonotonicClock::now());
   });
   with_session("directory.remove", [&control](const Json&, const Named& n, AdminReply reply) {

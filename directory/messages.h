@@ -330,6 +330,11 @@ struct SlotDigests {
   std::vector<uint64_t> digests;
 };
 inline constexpr size_t kDigestsMax = 64;  // of one message
+// Into how many digests these slots go: the most of which there is a whole number of slots in each.
+constexpr size_t digest_parts(uint16_t first, uint16_t last) {
+  const size_t slots = last - first + 1u;
+  return slots % kDigestsMax == 0 ? kDigestsMax : slots <= kDigestsMax ? slots : 1;
+}
 
 // --- proxy to replica, under pressure: what sessions there are (node_summary.cc, summaries.h) ---
 // "I have all up to `number` of your summary `version`." Answered with SummaryDeltas from there on; with the blocks
@@ -382,11 +387,6 @@ struct AuditAnswer {
   std::vector<Entry> entries;     // listed
 };
 inline constexpr size_t kAuditEntriesMax = 32;
-// Into how many digests these slots go: the most of which there is a whole number of slots in each.
-constexpr size_t audit_parts(uint16_t first, uint16_t last) {
-  const size_t slots = last - first + 1u;
-  return slots % kDigestsMax == 0 ? kDigestsMax : slots <= kDigestsMax ? slots : 1;
-}
 
 using MessageBody =
     std::variant<Query, QueryAnswer, Insert, InsertAnswer, Remove, Revoke, Unrevoke, RequestAnswer, Refresh,

@@ -77,8 +77,9 @@ void Node::State::on_superseded(const Record& by, Instant now) {
       continue;
     }
     r.record.version.term = revocation_version(by.version.term + kRevocationTerms, 0).term;
-    if (!(r.stored && is_lift(by)) || !supersedes(r.record, by)) {  // the latter: the terms are used up
-      answer_request(r, supersedes(r.record, by) ? RequestAnswer::Status::try_again : RequestAnswer::Status::denied);
+    const bool room = supersedes(r.record, by);  // else the terms are used up
+    if (!room || !r.stored || !is_lift(by)) {
+      answer_request(r, room ? RequestAnswer::Status::try_again : RequestAnswer::Status::denied);
       request_ids.erase({r.reply_to, r.origin, r.request});  // it is taken anew when it comes again
       finish(r, now);
       continue;

@@ -41,8 +41,7 @@ std::vector<uint64_t> Node::State::digests_with(ProxyId other, uint16_t first, u
 }
 
 void Node::State::send_digests(Peer& p, uint16_t first, uint16_t last) {
-  size_t parts = std::min<size_t>(kDigestsMax, last - first + 1u);
-  send(p.id, 0, SlotDigests{first, last, digests_with(p.id, first, last, parts)});
+  send(p.id, 0, SlotDigests{first, last, digests_with(p.id, first, last, digest_parts(first, last))});
 }
 
 void Node::State::on_slot_digests(Peer& p, const SlotDigests& m, Instant now) {
@@ -89,7 +88,7 @@ void Node::State::on_audit(const MessageHeader& h, NodeId from, const Audit& m, 
                                         [](const Missing& x, uint16_t first) { return x.slot < first; });
   a.in_sync = lacking == unsynced.end() || lacking->slot > m.last;
   if (!m.listed) {
-    a.digests = digests_with(m.with, m.first, m.last, audit_parts(m.first, m.last));
+    a.digests = digests_with(m.with, m.first, m.last, digest_parts(m.first, m.last));
     return send(from, h.request, h.origin, a);
   }
   size_t place = m.place;

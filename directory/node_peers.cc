@@ -232,11 +232,10 @@ void Node::State::object(Peer& p, const Record& change, bool taken, Instant now)
     if (!p.add_change({c.record, c.expires, c.lifted, now})) ++count.peer_out_of_sync;
     send_changes(p, false, now);
   };
-  if (change.state == RecordState::removed) {
-    if (!taken && !s.tombstone()) tell({s.record(), s.expires(), false, now});
-    return;
-  }
-  if (!taken && s.state() != RecordState::revoked) return tell({s.record(), s.expires(), is_lift(s.record()), now});
+  const bool removes = change.state == RecordState::removed;
+  const bool passed = !taken && (removes ? !s.tombstone() : s.state() != RecordState::revoked);
+  if (passed) return tell({s.record(), s.expires(), !removes && is_lift(s.record()), now});
+  if (removes) return;
   auto above = [&](const Peer& of) -> const ListedChange* {
     const ListedChange* c = of.highest_pending(change.key, now);
     return c && c->record.version.term > change.version.term ? c : nullptr;

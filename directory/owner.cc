@@ -24,7 +24,6 @@ constexpr Duration kRequestPatience = 60s;  // remove, unrevoke
 // silence takes longer than this (a replica that is down), the next ones go.
 constexpr size_t kResendsMax = 256;
 constexpr Duration kResendSilence = 4s;
-constexpr uint64_t kCounterMask = (1ull << 40) - 1;
 
 KeyedHash::Key random_key(Rng& rng) {
   KeyedHash::Key key;

@@ -38,7 +38,7 @@ inline Version lift_version(const Version& revocation) {
   return {static_cast<uint16_t>(revocation.term + 1), 0, revocation.counter};
 }
 inline uint64_t draw_revocation_name(Rng& rng) {
-  return rng.between(1, (uint64_t{1} << 40) - 1);
+  return rng.between(1, kCounterMask);
 }
 // Of two held records of one session the one that all replicas end with. Not reflexive: equal records do not supersede.
 bool supersedes(const Record& incoming, const Record& existing);

@@ -9,7 +9,6 @@ namespace statecast {
 
 namespace {
 constexpr size_t kExpiredAtOnce = 512;
-constexpr uint64_t kCounterMask = (uint64_t{1} << 40) - 1;
 }  // namespace
 
 Store::Store(uint64_t salt, Instant start, size_t most)

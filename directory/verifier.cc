@@ -128,7 +128,7 @@ void Verifier::conclude(Instant now) {
     return begin(now);
   }
   const auto &a = sides_[0].answer.digests, &b = sides_[1].answer.digests;
-  const size_t parts = audit_parts(look.first, look.last);
+  const size_t parts = digest_parts(look.first, look.last);
   if (a.size() != parts || b.size() != parts)
     return skip(sides_[a.size() == parts].node, "answers something else", now);
   if (look.first == kAllSlots.first && look.last == kAllSlots.last) {

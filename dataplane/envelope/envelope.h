@@ -57,6 +57,7 @@ struct Version {
   uint64_t counter = 0;      // 40 bits
   auto operator<=>(const Version&) const = default;
 };
+inline constexpr uint64_t kCounterMask = (uint64_t{1} << 40) - 1;
 
 // A moment of a proxy, as its envelopes name it: `timestamp_us` of the boot `boot`. Whoever grants a lease unasked
 // echoes the newest one that it has seen of the proxy, and the lease counts from it.

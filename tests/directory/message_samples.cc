@@ -165,7 +165,7 @@ struct Fill {
   void operator()(Revoke& m) {
     who(m);
     m.duration_ms = u32(rng);
-    m.name = rng.between(1, (uint64_t{1} << 40) - 1);
+    m.name = rng.between(1, kCounterMask);
   }
   void operator()(Unrevoke& m) { who(m); }
   void operator()(RequestAnswer& m) {

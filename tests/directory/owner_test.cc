@@ -93,6 +93,14 @@ class OwnerTest : public ::testing::Test {
     EXPECT_EQ(event()->kind, Kind::inserted);
     return *s;
   }
+  // What it revokes anew when the fleet knows nothing of `kept` any more, at the next refresh.
+  std::vector<Sent> revokes_after_loss_of(const Sent& kept) {
+    pass(15s);
+    for (auto& s : all_sent()) answer(s, RefreshAnswer{.unknown = {kept.as<Insert>().handle}});
+    std::vector<Sent> out = all_sent();
+    std::erase_if(out, [](const Sent& s) { return !std::holds_alternative<Revoke>(s.body); });
+    return out;
+  }
 
   Instant now{100s};
   std::set<ProxyId> unreachable;
@@ -814,15 +822,9 @@ TEST_F(OwnerTest, WhatOthersRevokedIsSentAgainUnderTheirName) {
   owner->on_message(NodeId::proxy({2}), encode({.request = 99, .origin = NodeId::proxy({2})}, notice), now);
   EXPECT_EQ(owner->revocation_name(session(2)), 4711u);
   all_sent();
-  pass(15s);
-  for (auto& s : all_sent()) answer(s, RefreshAnswer{.unknown = {kept.as<Insert>().handle}});
-  int revokes = 0;
-  for (auto& s : all_sent()) {
-    if (!std::holds_alternative<Revoke>(s.body)) continue;
-    ++revokes;
-    EXPECT_EQ(s.as<Revoke>().name, 4711u);
-  }
-  EXPECT_EQ(revokes, 1);
+  const auto revokes = revokes_after_loss_of(kept);
+  ASSERT_EQ(revokes.size(), 1u);
+  EXPECT_EQ(revokes[0].as<Revoke>().name, 4711u);
 }
 
 // A fleet that has lost everything gets the tombstones again, not only the mappings.
@@ -833,18 +835,12 @@ TEST_F(OwnerTest, TombstonesAreSentAgainWhenReplicasHaveForgotten) {
   const uint64_t name = revoke.as<Revoke>().name;
   answer(revoke, RequestAnswer{.status = Status::silent});
   event(), event();
-  pass(15s);
-  for (auto& s : all_sent()) answer(s, RefreshAnswer{.unknown = {kept.as<Insert>().handle}});
-  int revokes = 0;
-  for (auto& s : all_sent()) {
-    if (!std::holds_alternative<Revoke>(s.body)) continue;
-    ++revokes;
-    EXPECT_EQ(s.as<Revoke>().id, session(2));
-    EXPECT_EQ(s.as<Revoke>().duration_ms, 585'000u);
-    EXPECT_EQ(s.as<Revoke>().name, name) << "one unrevoke lifts it";
-    answer(s, RequestAnswer{.status = Status::stored});
-  }
-  EXPECT_EQ(revokes, 1);
+  const auto revokes = revokes_after_loss_of(kept);
+  ASSERT_EQ(revokes.size(), 1u);
+  EXPECT_EQ(revokes[0].as<Revoke>().id, session(2));
+  EXPECT_EQ(revokes[0].as<Revoke>().duration_ms, 585'000u);
+  EXPECT_EQ(revokes[0].as<Revoke>().name, name) << "one unrevoke lifts it";
+  answer(revokes[0], RequestAnswer{.status = Status::stored});
   EXPECT_FALSE(event());
 }
 

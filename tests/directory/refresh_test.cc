@@ -41,6 +41,16 @@ class RefreshTest : public testing::Test {
   }
   SessionKey key(uint32_t n) const { return session_key(session(n), secret_); }
   void establish(uint32_t n) { owner_->insert({.id = session(n), .established = true}, now_), pump(); }
+  const Node& first() const { return *nodes_.begin()->second; }
+  // A tenth of the sessions 0..sessions-1 ends and as many begin, within a period.
+  void turn_over(uint32_t sessions) {
+    for (uint32_t i = 0; i < sessions / 10; ++i) {
+      owner_->close(session(i * 10 + i % 10), now_);
+      establish(sessions + i);
+      run(1ms);
+    }
+    run(6s);
+  }
   // Of the sessions 0..sessions-1, those that every node has as established.
   size_t alive(uint32_t sessions) const {
     size_t n = 0;
@@ -121,17 +131,11 @@ TEST_F(RefreshTest, CostsTwoDatagramsAPeriodWhereNothingHasChanged) {
   EXPECT_EQ(alive(kSessions + 5000), kSessions / 2 + 5000);
 }
 
-// A tenth of the sessions ends and as many begin within a period.
 TEST_F(RefreshTest, TurnoverCostsNothingBesides) {
   for (uint32_t i = 0; i < kSessions; ++i) establish(i);
   run(16s);
   datagrams_ = 0;
-  for (uint32_t i = 0; i < kSessions / 10; ++i) {
-    owner_->close(session(i * 10 + i % 10), now_);
-    establish(kSessions + i);
-    run(1ms);
-  }
-  run(6s);
+  turn_over(kSessions);
   EXPECT_LE(datagrams_, 2u * 2);
   EXPECT_EQ(alive(kSessions + kSessions / 10), kSessions);
 }
@@ -152,12 +156,7 @@ TEST_F(RefreshAtThree, CostsTwoDatagramsAProxyAndPeriodAndTurnoverNothingBesides
   EXPECT_LE(datagrams_, 2u * 3 * 10);
   EXPECT_EQ(alive(kSessions), kSessions) << "two lifetimes later";
   datagrams_ = 0;
-  for (uint32_t i = 0; i < kSessions / 10; ++i) {
-    owner_->close(session(i * 10 + i % 10), now_);
-    establish(kSessions + i);
-    run(1ms);
-  }
-  run(6s);
+  turn_over(kSessions);
   RecordProperty("turnover_datagrams", static_cast<int>(datagrams_));
   EXPECT_LE(datagrams_, 2u * 3 * 2);
   EXPECT_EQ(alive(kSessions + kSessions / 10), kSessions);
@@ -169,7 +168,7 @@ TEST_F(RefreshTest, NobodyRefreshesForAnOwnerThatIsGone) {
   lost_ = [](const MessageBody&) { return true; };
   run(61s);
   EXPECT_EQ(alive(1000), 0u);
-  EXPECT_EQ(nodes_.begin()->second->status(now_).records, 0u);
+  EXPECT_EQ(first().status(now_).records, 0u);
 }
 
 TEST_F(RefreshTest, WhatTheNodeHasLostIsInsertedAnew) {
@@ -187,11 +186,10 @@ TEST_F(RefreshTest, ABucketThatWasLostOnItsWayIsFound) {
   for (uint32_t i = 0; i < 1000; i += 10) owner_->set_bucket(session(i), 123'456, now_);
   run(5s);  // three tries, all lost
   lost_ = nullptr;
-  EXPECT_EQ(nodes_.begin()->second->find(key(10), now_)->bucket_bytes, kUnlimitedBytes);
+  EXPECT_EQ(first().find(key(10), now_)->bucket_bytes, kUnlimitedBytes);
   run(16s);
-  for (uint32_t i = 0; i < 1000; i += 10)
-    EXPECT_EQ(nodes_.begin()->second->find(key(i), now_)->bucket_bytes, 123'456u) << i;
-  EXPECT_EQ(nodes_.begin()->second->find(key(11), now_)->bucket_bytes, kUnlimitedBytes);
+  for (uint32_t i = 0; i < 1000; i += 10) EXPECT_EQ(first().find(key(i), now_)->bucket_bytes, 123'456u) << i;
+  EXPECT_EQ(first().find(key(11), now_)->bucket_bytes, kUnlimitedBytes);
 }
 
 }  // namespace

@@ -157,7 +157,7 @@ TEST(Verifier, AllOfALargeSlotIsListed) {
         a.entries.assign(all.begin() + q.place, all.begin() + static_cast<std::ptrdiff_t>(end));
         a.next = end < all.size() ? static_cast<uint32_t>(end) : 0;
       } else {
-        a.digests.resize(audit_parts(q.first, q.last));
+        a.digests.resize(digest_parts(q.first, q.last));
         const size_t each = (q.last - q.first + 1u) / a.digests.size();
         if (q.first <= 7 && q.last >= 7) a.digests[(7 - q.first) / each] = o.to.as_proxy().value;
       }

@@ -4,33 +4,25 @@
 
   tests/e2e/etcd_test.py --programs build       (as root; makes a lab of its own and removes it)
 """
-import argparse
-import json
-import os
 import signal
-import subprocess
 import sys
 import time
 import unittest
-import warnings
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tools", "lab"))
-sys.dont_write_bytecode = True
-
-from statecast_lab import topology as topo  # noqa: E402
-from statecast_lab.programs import Lab  # noqa: E402
-from statecast_lab.transfers import Download, Upload, Watch, connect_once, wait  # noqa: E402
+import lab_case
+from statecast_lab import topology as topo
+from statecast_lab.transfers import Download, Upload, Watch, connect_once, wait
 
 LAB = None
 
 
+def use(lab):
+    global LAB
+    LAB = lab
+
+
 def ctl(program, *words):
-    done = subprocess.run([LAB.program("ctl/statecast"), *words, "--socket", LAB.socket(program), "--json"],
-                          capture_output=True, text=True, timeout=120)
-    if done.returncode != 0:
-        raise AssertionError(f"statecast {' '.join(words)}: {done.stderr or done.stdout}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return lab_case.ctl_json(LAB, program, *words, patience_s=120)
 
 
 def view(program):
@@ -190,22 +182,5 @@ class EtcdTest(unittest.TestCase):
         self.assertEqual([view(p)["revision"] for p in topo.PROXIES], [revision] * 3)
 
 
-def main():
-    global LAB
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--programs", required=True, help="build folder with the programs")
-    parser.add_argument("--name", default="e2eetcd")
-    args, rest = parser.parse_known_args()
-    LAB = Lab(args.name, args.programs, etcd=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    warnings.simplefilter("ignore", ResourceWarning)  # programs of the lab outlive the objects that started them
-    LAB.down()
-    try:
-        LAB.up()
-        return 0 if unittest.main(argv=[sys.argv[0], *rest], exit=False, verbosity=2, warnings="ignore").result.wasSuccessful() else 1
-    finally:
-        LAB.down()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(lab_case.main(__doc__, "e2eetcd", use, etcd=True))

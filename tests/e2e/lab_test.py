@@ -4,7 +4,6 @@
 
   tests/e2e/lab_test.py --programs build        (as root; makes a lab of its own and removes it)
 """
-import argparse
 import json
 import os
 import signal
@@ -12,17 +11,17 @@ import subprocess
 import sys
 import time
 import unittest
-import warnings
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tools", "lab"))
-sys.dont_write_bytecode = True
-
-from statecast_lab import topology as topo  # noqa: E402
-from statecast_lab.programs import Lab  # noqa: E402
-from statecast_lab.transfers import Download, Upload, Watch, connect_once, resets_at, wait  # noqa: E402
+import lab_case
+from statecast_lab import topology as topo
+from statecast_lab.transfers import Download, Upload, Watch, connect_once, resets_at, wait
 
 LAB = None
+
+
+def use(lab):
+    global LAB
+    LAB = lab
 
 # A small TCP client of one session that can be told to send and asked what came back.
 TALK = """
@@ -95,16 +94,11 @@ class Talk:
 
 
 def ctl(program, *words):
-    done = subprocess.run([LAB.program("ctl/statecast"), *words, "--socket", LAB.socket(program), "--json"],
-                          capture_output=True, text=True, timeout=30)
-    return done.returncode, done.stdout, done.stderr
+    return lab_case.ctl(LAB, program, *words)
 
 
 def ctl_json(program, *words):
-    code, out, err = ctl(program, *words)
-    if code != 0:
-        raise AssertionError(f"statecast {' '.join(words)}: {err or out}")
-    return [json.loads(line) for line in out.splitlines()]
+    return lab_case.ctl_json(LAB, program, *words)
 
 
 def owner_of(text):
@@ -249,22 +243,5 @@ class LabTest(unittest.TestCase):
         self.assertEqual([p.wait() for p in opened], [0] * 30)
 
 
-def main():
-    global LAB
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--programs", required=True, help="build folder with the programs")
-    parser.add_argument("--name", default="e2elab")
-    args, rest = parser.parse_known_args()
-    LAB = Lab(args.name, args.programs)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    warnings.simplefilter("ignore", ResourceWarning)  # programs of the lab outlive the objects that started them
-    LAB.down()
-    try:
-        LAB.up()
-        return 0 if unittest.main(argv=[sys.argv[0], *rest], exit=False, verbosity=2, warnings="ignore").result.wasSuccessful() else 1
-    finally:
-        LAB.down()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(lab_case.main(__doc__, "e2elab", use))

@@ -12,6 +12,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "dataplane/envelope/envelope.h"
+
 namespace statecast {
 
 namespace {
@@ -115,7 +117,7 @@ Result<std::vector<Revocations::Left>> load_revocations(const std::string& dir) 
       if (!id) return bad("\"" + r.at("id").get<std::string>() + "\" is no session ID");
       int64_t left = r.at("remaining_ms").get<int64_t>() - elapsed;
       const auto name = r.value("name", uint64_t{0});
-      if (name >> 40 != 0) return bad("the name of a revocation has 40 bits");
+      if (name > kCounterMask) return bad("the name of a revocation has 40 bits");
       if (left > 0) out.push_back({*id, std::chrono::milliseconds(left), name});
     }
   } catch (const nlohmann::json::exception& e) { return bad(e.what()); }
