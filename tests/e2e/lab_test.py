@@ -217,7 +217,7 @@ class LabTest(unittest.TestCase):
 
     def test_metrics_have_every_counter(self):
         page = LAB.net.do("p1", "curl", "-s", "http://127.0.0.1:9101/metrics")
-        with open(os.path.join(ROOT, "dataplane", "counters.def"), encoding="utf-8") as f:
+        with open(os.path.join(lab_case.ROOT, "dataplane", "counters.def"), encoding="utf-8") as f:
             names = [line.split('"')[1] for line in f if line.startswith("COUNTER(")]
         for name in names:
             self.assertIn("statecast_" + name.replace(".", "_"), page)
