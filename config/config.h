@@ -26,6 +26,7 @@ enum class ConfigProtocol : uint8_t { any, tcp, udp };
 enum class UnknownSession : uint8_t { drop, stateless, admit };
 enum class Partition : uint8_t { safe, available };
 enum class Degraded : uint8_t { accept, refuse };
+enum class ConfigQueryForm : uint8_t { query, query_and_forward, query_and_return };
 
 struct RuleConfig {  // one of a group's ordered rules; the first match wins
   ConfigProtocol protocol = ConfigProtocol::any;
@@ -53,12 +54,13 @@ struct LeaseConfig {
 struct GroupConfig {
   GroupId id;  // 1..2^24-1, the same on proxies and members
   std::string name;
-  std::vector<Prefix> addresses;                  // anycast; /32 and /128 as a rule
-  std::vector<GroupMemberConfig> members;         // proxy only
-  std::vector<RuleConfig> rules;                  // empty: all TCP and UDP stateful
-  UnknownSession unknown = UnknownSession::drop;  // answer to a confirmed unknown session
-  uint32_t admit_per_second = 10'000;             // bound on `unknown: admit`
-  uint32_t absent_per_second = 5'000;             // questions about sessions that the summaries lack
+  std::vector<Prefix> addresses;                   // anycast; /32 and /128 as a rule
+  std::vector<GroupMemberConfig> members;          // proxy only
+  std::vector<RuleConfig> rules;                   // empty: all TCP and UDP stateful
+  UnknownSession unknown = UnknownSession::drop;   // answer to a confirmed unknown session
+  uint32_t admit_per_second = 10'000;              // bound on `unknown: admit`
+  ConfigQueryForm query = ConfigQueryForm::query;  // what a proxy without a lease does with the packet meanwhile
+  uint32_t absent_per_second = 5'000;              // questions about sessions that the summaries lack
   Partition partition = Partition::safe;
   Degraded degraded = Degraded::accept;
   LeaseConfig lease;

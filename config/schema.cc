@@ -136,6 +136,17 @@ const Table<GroupConfig>& group_table() {
                   .sentence = "Under a flood of unknown sessions: most questions to the directory per second and proxy "
                               "about sessions that the summaries of its replicas lack. As many again for sources that "
                               "have a live session."}));
+    t.add(scalar("query", &GroupConfig::query,
+                 choice_value<ConfigQueryForm>({{ConfigQueryForm::query, "query"},
+                                                {ConfigQueryForm::query_and_forward, "query_and_forward"},
+                                                {ConfigQueryForm::query_and_return, "query_and_return"}}),
+                 {.reload = live,
+                  .audience = tuning,
+                  .program = Program::proxy,
+                  .sentence = "What becomes of a session's first packet at a proxy that has to ask the directory: "
+                              "`query`: held until the answer; `query_and_forward`: sent along, and the replica hands "
+                              "it to the member; `query_and_return`: sent along, and comes back with the answer. Over "
+                              "an IPv6 underlay, under pressure, and for packets above 1,330 bytes always `query`."}));
     t.add(scalar("partition", &GroupConfig::partition,
                  choice_value<Partition>({{Partition::safe, "safe"}, {Partition::available, "available"}}),
                  {.reload = live,

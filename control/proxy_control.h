@@ -118,7 +118,8 @@ class ProxyControl {
   void hand_to_node(Instant now);
   void on_lease(const Note& note, Instant now);
   void on_not_mine(const Note& note, Instant now);
-  void ask(const SessionKey& key, GroupId group, Instant now);
+  void ask(const SessionKey& key, GroupId group, Instant now, const Traveller& with = {});
+  QueryForm query_form(GroupId id) const;
   void pump(Instant now);
   bool apply_cache_events(Instant now);
   void apply(const CacheEvent& e, Instant now);

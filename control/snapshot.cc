@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "dataplane/worker/mailbox.h"
+
 namespace statecast {
 
 namespace {
@@ -33,6 +35,15 @@ UnknownAnswer make_unknown(UnknownSession u) {
   return UnknownAnswer::drop;
 }
 
+QueryForm make_query_form(ConfigQueryForm f) {
+  switch (f) {
+    case ConfigQueryForm::query_and_forward: return QueryForm::query_and_forward;
+    case ConfigQueryForm::query_and_return: return QueryForm::query_and_return;
+    case ConfigQueryForm::query: break;
+  }
+  return QueryForm::query;
+}
+
 PortLayout make_port(const PortConfig& config, const MacAddress& mac) {
   PortLayout p;
   p.name = config.name;
@@ -45,6 +56,8 @@ PortLayout make_port(const PortConfig& config, const MacAddress& mac) {
   p.gateways = config.gateways;
   return p;
 }
+
+static_assert(kTravelBytesMax == kQueryPacketMax);
 
 }  // namespace
 
@@ -90,6 +103,8 @@ Result<std::shared_ptr<const Layout>> make_layout(const ProxyConfig& config, con
     }
     std::sort(group.members.begin(), group.members.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
     group.unknown = make_unknown(g.unknown);
+    // Over IPv6 a query would be more than 128 bytes larger than the packet in it.
+    group.packet_travels = g.query != ConfigQueryForm::query && layout->underlay.address.is_v4();
     group.admit_per_second = g.admit_per_second;
     group.absent_per_second = g.absent_per_second;
     group.negative = g.negative;
@@ -120,6 +135,7 @@ std::vector<DirectoryGroup> make_directory_groups(const ProxyConfig& config, con
     d.secret = group_secret(fleet, g.id, 0);
     d.partition_available = g.partition == Partition::available;
     d.degraded_accept = g.degraded == Degraded::accept;
+    d.query_form = make_query_form(g.query);
     d.admits = g.unknown == UnknownSession::admit;
     d.lease_cap = g.lease.time;
     d.grant_bytes_max = g.lease.bytes.value;

@@ -19,6 +19,7 @@ static_assert(kMessageHeaderSize + 4 + 8 + 8 + 1 + 6 + 1 + 1 + kSyncRecordsMax *
 static_assert(kMessageHeaderSize + 4 + 8 + 8 + 1 + 6 + 1 + 1 + 2 * kSlotBytesMax <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 4 + 4 + 8 + 8 + 2 + kHeartbeatMembersMax * 3 <= kMessageSizeMax);
 static_assert(kMessageHeaderSize + 3 + 1 + kRefreshEntriesMax * 17 <= kMessageSizeMax);
+static_assert(kMessageHeaderSize + 48 + 2 + kQueryPacketMax <= kMessageSizeMax);  // an answer with its packet
 static_assert(kMessageHeaderSize + 4 + 4 + 4 + 8 + 2 + kSummaryBlocksMax * SessionFilter::kBlockBytes <=
               kMessageSizeMax);
 static_assert(kMessageHeaderSize + 4 + 8 + 8 + 1 + kSummarySessionsMax * 8 + 2 + kSlotRangesMax * 4 <= kMessageSizeMax);
@@ -126,6 +127,9 @@ void who(auto& io, auto& m) {  // a session by ID, or (operator) by key and grou
 void walk(auto& io, Of<Query> auto& m) {
   key(io, m.key);
   group(io, m.group);
+  io.choice(m.form, QueryForm::query, QueryForm::query_and_return);
+  if (m.form != QueryForm::query) io.packet(m.packet);
+  io.check(m.packet.size() <= kQueryPacketMax && m.packet.empty() == (m.form == QueryForm::query));
 }
 
 void walk(auto& io, Of<QueryAnswer> auto& m) {
@@ -139,6 +143,8 @@ void walk(auto& io, Of<QueryAnswer> auto& m) {
   io.u32(m.lease_ms);
   io.u64(m.lease_bytes);
   io.u32(m.remaining_ms);
+  io.packet(m.packet);
+  io.check(m.packet.size() <= kQueryPacketMax);
   io.check(m.status != Status::live || (m.target != Target::member || m.member.value != 0));
 }
 
@@ -483,6 +489,15 @@ const char* to_string(Target t) {
     case Target::member: return "member";
     case Target::drop: return "drop";
     case Target::stateless: return "stateless";
+  }
+  return "unknown";
+}
+
+const char* to_string(QueryForm f) {
+  switch (f) {
+    case QueryForm::query: return "query";
+    case QueryForm::query_and_forward: return "query_and_forward";
+    case QueryForm::query_and_return: return "query_and_return";
   }
   return "unknown";
 }

@@ -62,6 +62,7 @@ inline constexpr uint64_t kUnlimitedBytes = UINT64_MAX;
 // 1,500 - 40 - 8 - 52 = 1,400.
 inline constexpr size_t kMessageSizeMax = 1400;
 inline constexpr size_t kMessagePacketMax = 1500;  // `packet` of Insert and Entry, beside the message's own fields
+inline constexpr size_t kQueryPacketMax = 1330;    // of Query and QueryAnswer, so that both are kMessageSizeMax at most
 inline constexpr size_t kEncodedMax =
     kMessagePacketMax + 256;                             // an Insert or Entry with its packet and the fields around it
 inline constexpr size_t kEncodedRoom = kEncodedMax + 8;  // for its making
@@ -87,9 +88,15 @@ struct MessageHeader {
 };
 
 // --- proxy to replica ---
+// Whether the packet that met no lease comes along. The replica sends it back with its answer, to go on from where it
+// came in; or, query_and_forward and a lease, to the member itself.
+enum class QueryForm : uint8_t { query = 1, query_and_forward = 2, query_and_return = 3 };
+const char* to_string(QueryForm f);
 struct Query {
   SessionKey key;
   GroupId group;
+  QueryForm form = QueryForm::query;
+  Bytes packet;  // from its IP header on; empty where form is query
 };
 struct QueryAnswer {
   enum class Status : uint8_t {
@@ -109,6 +116,7 @@ struct QueryAnswer {
   uint32_t lease_ms = 0;
   uint64_t lease_bytes = 0;
   uint32_t remaining_ms = 0;
+  Bytes packet;  // the query's, unless it was forwarded
 };
 
 // --- member (or operator) to any proxy; relayed at most once. Sessions by ID; the operator may give the key. ---

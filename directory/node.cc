@@ -42,6 +42,12 @@ Instant Node::next_deadline() const {
 bool Node::next_output(DirectoryOutput& out) {
   return state_->outputs.next(out);
 }
+bool Node::next_forwarded(ForwardedPacket& out) {
+  if (state_->forwarded.empty()) return false;
+  out = std::move(state_->forwarded.front());
+  state_->forwarded.pop_front();
+  return true;
+}
 
 std::optional<Record> Node::find(const SessionKey& key, Instant now) const {
   if (StoredRecord s = state_->store.find(key, now)) return s.wire(now);
@@ -344,10 +350,11 @@ void Node::State::on_insert(const Incoming& in, const Insert& m, Instant now) {
 void Node::State::on_query(const Incoming& in, const Query& m, Instant now) {
   const MessageHeader& h = in.message.header;
   const NodeId from = in.from;
-  QueryAnswer a{.key = m.key, .status = QueryAnswer::Status::ask_another};
+  QueryAnswer a{.key = m.key, .status = QueryAnswer::Status::ask_another, .packet = m.packet};
   auto answer = [&](QueryAnswer::Status status, uint64_t& counter) {
     a.status = status;
     ++counter;
+    count.query_returned += !a.packet.empty();
     send(from, h.request, h.origin, a);
   };
   const DirectoryGroup* group = group_of(m.group);
@@ -391,6 +398,13 @@ void Node::State::on_query(const Incoming& in, const Query& m, Instant now) {
   Grant g = grant(s, *group, from.as_proxy(), now);
   a.lease_ms = g.lease_ms;
   a.lease_bytes = g.bytes;
+  // The packet spends of the lease that it asked for.
+  if (m.form == QueryForm::query_and_forward && a.target == Target::member && m.packet.size() <= g.bytes) {
+    ++count.query_forwarded;
+    forwarded.push_back({a.member, m.group, from.as_proxy(), {m.packet.begin(), m.packet.end()}});
+    if (g.bytes != kUnlimitedBytes) a.lease_bytes -= m.packet.size();
+    a.packet = {};
+  }
   answer(QueryAnswer::Status::live, count.query_live);
 }
 

@@ -31,8 +31,9 @@ namespace statecast {
 struct DirectoryGroup {
   GroupId id;
   GroupSecret secret;
-  bool partition_available = false;  // `partition: available`; else safe
-  bool degraded_accept = true;       // `degraded: accept`; else refuse
+  bool partition_available = false;         // `partition: available`; else safe
+  bool degraded_accept = true;              // `degraded: accept`; else refuse
+  QueryForm query_form = QueryForm::query;  // of its proxies' questions
   bool admits = false;  // its members lease sessions to proxies themselves, before the directory knows of them
   Duration lease_cap = 10s;
   uint64_t grant_bytes_max = kUnlimitedBytes;  // per lease
@@ -66,6 +67,15 @@ struct NodeStatus {
   std::vector<Peer> peers;
 };
 
+// A client's packet that came with a question, for the member that has its session. Replies go to `ingress`, where it
+// came in.
+struct ForwardedPacket {
+  MemberId to;
+  GroupId group;
+  ProxyId ingress;
+  std::vector<uint8_t> packet;
+};
+
 struct NodeMessage {
   NodeId from;
   Bytes bytes;
@@ -88,6 +98,7 @@ class Node {
   void on_deadline(Instant now);
   Instant next_deadline() const;
   bool next_output(DirectoryOutput& out);
+  bool next_forwarded(ForwardedPacket& out);
 
   // For the command line and tests.
   std::optional<Record> find(const SessionKey& key, Instant now) const;  // placed or held

@@ -64,6 +64,9 @@ inline constexpr size_t kLookedAhead = 32;  // messages
   X(query_no_bytes, "directory.query.no_bytes.questions", "questions that met a spent share of a byte bucket")         \
   X(query_tombstone, "directory.query.tombstone.questions", "questions about revoked or removed sessions")             \
   X(query_unavailable, "directory.query.unavailable.questions", "questions about sessions of dead members")            \
+  X(query_forwarded, "directory.query.forwarded.packets",                                                              \
+    "packets that came with a question and went to their member")                                                      \
+  X(query_returned, "directory.query.returned.packets", "packets that came with a question and went back")             \
   X(insert_ok, "directory.insert.ok.requests", "inserts held by W replicas")                                           \
   X(insert_degraded, "directory.insert.degraded.requests", "inserts accepted with fewer than W copies")                \
   X(insert_busy, "directory.insert.busy.requests", "inserts withdrawn because another owner's was under way")          \
@@ -591,6 +594,7 @@ struct Node::State {
   uint32_t last_id = 0;
   std::array<Incoming, kLookedAhead> incoming;
   Outbox outputs;
+  std::deque<ForwardedPacket> forwarded;
 };
 
 }  // namespace statecast

@@ -52,16 +52,33 @@ Querier::Querier(QuerierOptions options, uint64_t seed)
 
 // --- asking ---
 
-bool Querier::ask(const SessionKey& key, GroupId group, Instant now) {
-  if (questions_.contains(key)) return true;
+bool Querier::ask(const SessionKey& key, GroupId group, Instant now, const Traveller& with) {
+  if (auto at = questions_.find(key); at != questions_.end()) {
+    if (with.packet.empty()) return true;
+    at->second.asker = with.asker;
+    keep_packet(at->second, with.packet);
+    return true;
+  }
   if (questions_.size() >= options_.questions_max) {
     ++counters_.questions_full;
     return false;
   }
   ++counters_.questions;
   auto at = questions_.emplace(key, Question{.group = group, .order = order(key, now)}).first;
+  Question& q = at->second;
+  q.form = with.form;
+  q.asker = with.asker;
+  q.packet.assign(with.packet.begin(), with.packet.end());
   retry(at, now);
   return true;
+}
+
+// It waits for a question that is out already: for a renewal, as a rule, whose lease was over before the answer came.
+void Querier::keep_packet(Question& q, Bytes packet) {
+  if (q.packet.empty())
+    q.packet.assign(packet.begin(), packet.end());
+  else
+    ++counters_.packets_lost;
 }
 
 void Querier::set_view(View view, Instant now) {
@@ -126,7 +143,15 @@ void Querier::send_query(const SessionKey& key, Question& q, Asked& to, Instant 
   ++counters_.queries;
   MessageHeader header{
       .request = request, .origin = NodeId::proxy(options_.self), .hops = 0, .view = options_.view.id()};
-  outputs_.add(NodeId::proxy(to.replica), encode_as(header, Query{key, q.group}, outputs_.room()));
+  Query query{key, q.group};
+  if (q.form != QueryForm::query && !q.packet.empty()) {
+    query.form = q.form;
+    query.packet = q.packet;
+    counters_.packets_lost += q.carrier != 0;
+    q.carrier = request;
+  }
+  outputs_.add(NodeId::proxy(to.replica), encode_as(header, query, outputs_.room()));
+  if (q.carrier == request) q.packet.clear();
 }
 
 void Querier::go_on(Questions::iterator at, Instant now) {
@@ -189,12 +214,16 @@ void Querier::forget_tries(Question& q) {
 }
 
 void Querier::close(Questions::iterator at) {
+  counters_.packets_lost += at->second.carrier != 0 || !at->second.packet.empty();
   forget_tries(at->second);
   deadlines_.erase({at->second.deadline, at->first});
   questions_.erase(at);
 }
 
 void Querier::finish(Questions::iterator at, CacheEvent event) {
+  const std::vector<uint8_t> packet = std::move(at->second.packet);
+  event.packet = packet;
+  event.asker = at->second.asker;
   close(at);
   emit(event);
 }
@@ -237,6 +266,8 @@ void Querier::on_answer(ProxyId from, const MessageHeader& header, const QueryAn
   heard(from, now - sent);
   auto at = questions_.find(answer.key);
   Question& q = at->second;
+  if (q.carrier == header.request) q.carrier = 0;
+  if (!answer.packet.empty()) keep_packet(q, answer.packet);
   auto asked = std::find_if(q.order.begin(), q.order.end(), [&](const Asked& a) { return a.replica == from; });
 
   CacheEvent event{.key = answer.key,
@@ -322,7 +353,13 @@ void Querier::on_entry(NodeId from, const MessageHeader& header, const Entry& en
   }
   ++counters_.entries;
   // It answers the open question too. What that one's replicas say was true before the insert.
-  if (auto at = questions_.find(entry.key); at != questions_.end()) close(at);
+  std::vector<uint8_t> waiting;
+  uint8_t asker = 0;
+  if (auto at = questions_.find(entry.key); at != questions_.end()) {
+    waiting = std::move(at->second.packet);
+    asker = at->second.asker;
+    close(at);
+  }
   CacheEvent event{.kind = CacheEvent::Kind::lease,
                    .key = entry.key,
                    .group = entry.group,
@@ -330,7 +367,9 @@ void Querier::on_entry(NodeId from, const MessageHeader& header, const Entry& en
                    .member = entry.member,
                    .version = entry.version,
                    .lease_ends = echoed + use,
-                   .lease_bytes = entry.lease_bytes};
+                   .lease_bytes = entry.lease_bytes,
+                   .packet = waiting,
+                   .asker = asker};
   emit(event);
   if (!entry.packet.empty()) {
     event.kind = CacheEvent::Kind::packet;

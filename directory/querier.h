@@ -3,12 +3,14 @@
 // asks the replicas in turn (retry after max(30 ms, 2 x RTT), three tries), and turns answers into cache events.
 //
 //   querier.ask(key, group, now);                         // no-op while one question of this session is out
+//   querier.ask(key, group, now, {QueryForm::query_and_forward, packet, worker});    // the packet travels along
 //   querier.on_message(from, bytes, now);                 // QueryAnswer, Entry, Purge
 //   for (CacheEvent e; querier.next_event(e);) apply(e);  // to the session cache, by its one writer
 //   for (DirectoryOutput o; querier.next_output(o);) send(o);  // after the events: an Ack says that the cache has it
 //
 // A lease counts from when the question left, minus safety_margin(); "none" counts when R-W+1 in-sync replicas say so;
-// an unconfirmed or timed-out answer is `unanswered` and is never cached as negative.
+// an unconfirmed or timed-out answer is `unanswered` and is never cached as negative. A packet that travels with a
+// query is not kept here: it comes back with the answer, and goes along to the next replica, or out with the event.
 // Threads: one. Ownership: owns its questions; `packet` of an event is valid until the next call.
 #pragma once
 
@@ -47,7 +49,16 @@ struct CacheEvent {
   Version version;
   Instant lease_ends{};
   uint64_t lease_bytes = 0;  // kUnlimitedBytes: no bound
+  // Kind::packet: for the client. Otherwise the one that was asked about, to go on before those that are held; empty
+  // where it was forwarded.
   Bytes packet;
+  uint8_t asker = 0;  // as ask() was told
+};
+// A packet that is to travel with the query.
+struct Traveller {
+  QueryForm form = QueryForm::query;
+  Bytes packet;       // at most kQueryPacketMax; empty where form is query
+  uint8_t asker = 0;  // whatever the caller wants to know again with the event
 };
 
 struct QuerierOptions {
@@ -73,6 +84,7 @@ struct QuerierCounters {
   uint64_t leases_over = 0;     // answers and entries whose lease was over on arrival
   uint64_t entries = 0, entries_refused = 0, entries_repeated = 0;
   uint64_t purges = 0;
+  uint64_t packets_lost = 0;  // travelled with a query, and neither went on nor came back
 };
 
 class Querier {
@@ -81,8 +93,9 @@ class Querier {
 
   // Open questions whose replicas are others now start over.
   void set_view(View view, Instant now);
-  // False when the bound on questions is reached (the caller counts it). While a question of this key is out, true.
-  bool ask(const SessionKey& key, GroupId group, Instant now);
+  // False when the bound on questions is reached (the caller counts it). While a question of this key is out, true;
+  // `with` waits for its answer then.
+  bool ask(const SessionKey& key, GroupId group, Instant now, const Traveller& with = {});
   // Handles QueryAnswer, Entry, Purge; true if it was one of these and well-formed.
   bool on_message(NodeId from, Bytes message, Instant now);
   void on_deadline(Instant now);
@@ -107,6 +120,10 @@ class Querier {
     Instant deadline{};              // of the try that is out
     std::vector<uint32_t> requests;  // tries that may still be answered
     CacheEvent no_bytes;             // from the last such answer
+    QueryForm form = QueryForm::query;
+    uint8_t asker = 0;
+    std::vector<uint8_t> packet;  // here, until the next query leaves or the event does
+    uint32_t carrier = 0;         // the try with which it is out; 0: none
   };
   struct Try {
     SessionKey key;
@@ -141,6 +158,7 @@ class Querier {
   bool none_confirmed(const Question& q, bool last) const;
   bool known_unreachable(ProxyId p) const;
   void finish(Questions::iterator at, CacheEvent event);
+  void keep_packet(Question& q, Bytes packet);
   void forget_tries(Question& q);
   void close(Questions::iterator at);
   bool purged_since(const SessionKey& key, const Version& version, Instant granted) const;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace statecast {
 
@@ -110,6 +111,10 @@ size_t MissTable::take(uint32_t s, rte_mbuf* out[]) {
   free_session_ = s;
   --sessions_in_use_;
   return n;
+}
+
+rte_mbuf* MissTable::lend_first(const SessionKey& key) {
+  return std::exchange(sessions_[find_session(key)].packets[0], nullptr);
 }
 
 size_t MissTable::release(const SessionKey& key, rte_mbuf* out[kMissPacketsPerSession]) {

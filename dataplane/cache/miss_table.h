@@ -8,6 +8,8 @@
 //     case Hold::full: drop(packet, miss_full);     // a bound of the session, the group or the table
 //   }
 //   size_t n = misses->release(key, out);           // resolved, or given up: the caller's again, in order
+//   misses->lend_first(key);                        // `first` travels with the question: null in its place from then
+//   on
 //
 // Bounds (design, "Miss"): 4 packets and 6 KB per session, and `packets` in all and per group, so that one group's
 // unknown sessions do not take the place of another's. A packet that is larger than 6 KB is not held.
@@ -44,7 +46,9 @@ class MissTable {
 
   // Full: the packet stays the caller's.
   Hold hold(const SessionKey& key, GroupId group, rte_mbuf* packet, uint32_t bytes, Instant now);
-  // Takes the session's packets out, in the order in which they came; returns how many.
+  // The caller's again; its place stays its own, so that what comes behind it is held. REQUIRES: hold() said `first`.
+  rte_mbuf* lend_first(const SessionKey& key);
+  // Takes the session's packets out, in the order in which they came; returns how many, those lent (null) among them.
   size_t release(const SessionKey& key, rte_mbuf* out[kMissPacketsPerSession]);
   // Takes out whole sessions whose first packet came at or before `older_than`, oldest first, as long as they fit in
   // `n` (at least 4). The safety net for answers that never come; returns how many packets.

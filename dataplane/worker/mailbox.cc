@@ -116,6 +116,15 @@ bool WorkerLink::resolved(const SessionKey& key, bool rerun) {
   return order({.kind = Order::Kind::resolved, .rerun = rerun, .key = key}, {}, Urgency::normal);
 }
 
+bool WorkerLink::go_on(Bytes packet) {
+  return order({.kind = Order::Kind::go_on}, packet, Urgency::normal);
+}
+// In the order of what is urgent: it must not be sent after the acknowledgement of a revocation that came later.
+bool WorkerLink::forward(MemberId to, GroupId group, ProxyId ingress, Bytes packet) {
+  return order({.kind = Order::Kind::forward, .to = NodeId::member(to), .group = group, .ingress = ingress}, packet,
+               Urgency::high);
+}
+
 size_t WorkerLink::take(Note out[], size_t n) {
   return pop(notes_, out, n);
 }

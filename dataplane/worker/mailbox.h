@@ -31,7 +31,7 @@ namespace statecast {
 // From a worker to the control thread.
 struct Note {
   enum class Kind : uint8_t {
-    ask,              // key, group; refill: a live entry asks again
+    ask,              // key, group; refill: a live entry asks again; packet: travels with the question
     not_mine,         // key, group, sender, envelope.options.not_mine: drop the entry, then ask
     lease,            // key, group, sender, envelope.options.lease
     forget_negative,  // key
@@ -54,6 +54,8 @@ struct Note {
   rte_mbuf* packet = nullptr;
 };
 Bytes note_bytes(const Note& note);  // of its packet
+// A packet with more bytes does not travel with a question, which has to fit a datagram.
+inline constexpr size_t kTravelBytesMax = 1330;
 
 // From the control thread to a worker.
 struct Order {
@@ -63,11 +65,14 @@ struct Order {
     frame,     // a ready frame, out of hop.port
     deliver,   // a member's packet of `group` for its client (insertAndForward)
     resolved,  // the question about `key` was answered (rerun) or given up
+    go_on,     // a client's packet that has travelled with a question and come back
+    forward,   // another proxy's client's packet, for the member `to` of `group`; replies go to `ingress`
   };
   Kind kind = Kind::message;
   bool rerun = false;
   NodeId to;
   GroupId group;
+  ProxyId ingress;
   SessionKey key;
   Endpoint at;
   NextHop hop;
@@ -107,6 +112,8 @@ class WorkerLink {
   bool send_frame(uint16_t port, Bytes frame);
   bool deliver(GroupId group, Bytes packet);
   bool resolved(const SessionKey& key, bool rerun);
+  bool go_on(Bytes packet);
+  bool forward(MemberId to, GroupId group, ProxyId ingress, Bytes packet);
   size_t take(Note out[], size_t n);
   void release(Note& note);
   bool empty() const;

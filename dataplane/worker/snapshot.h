@@ -73,6 +73,7 @@ struct alignas(64) Group {
   std::string name;
   std::vector<GroupMember> members;  // by id
   UnknownAnswer unknown = UnknownAnswer::drop;
+  bool packet_travels = false;  // a session's first packet without a lease goes along with the question
   uint32_t admit_per_second = 10'000;
   uint32_t absent_per_second = 5'000;
   Duration negative = 250ms;

@@ -142,6 +142,15 @@ void Worker::complete(Burst& b, Instant now) {
 
 // ---- verdicts ----
 
+namespace {
+
+// Of packets that were held, those that are here and not away with a question.
+size_t without_lent(rte_mbuf* packets[], size_t n) {
+  return static_cast<size_t>(std::remove(packets, packets + n, nullptr) - packets);
+}
+
+}  // namespace
+
 void Worker::finish(Burst& b, Instant now) {
   for (uint32_t news = b.news; news != 0; news &= news - 1) tell_control(b, unsigned(std::countr_zero(news)));
   for (unsigned i = 0, n; i < b.count; i += n) {
@@ -185,7 +194,10 @@ void Worker::hold(Burst& b, unsigned i, Instant now) {
                  .sender = b.envelope[i].sender,
                  .envelope = b.envelope[i]});
   } else if (h == Hold::first) {
-    told = post({.kind = Note::Kind::ask, .group = group, .key = b.key[i]});
+    const bool travels = snapshot_->layout->groups[b.group[i]].packet_travels && !state_.gate &&
+                         b.parsed[i].l3_length <= kTravelBytesMax;
+    rte_mbuf* lent = travels ? misses_->lend_first(b.key[i]) : nullptr;
+    told = post({.kind = Note::Kind::ask, .group = group, .key = b.key[i], .packet = lent});
   }
   if (h == Hold::first && told) counters_.add(Counter::miss_asked);
   if (h == Hold::first && !told) {
@@ -253,7 +265,7 @@ void Worker::give_up_old_misses(Instant now) {
   if (now < next_expiry_) return;
   next_expiry_ = now + kExpiryPeriod;
   rte_mbuf* out[kBurstMax];
-  size_t n = misses_->expire(now - kMissLife, out, kBurstMax);
+  const size_t n = without_lent(out, misses_->expire(now - kMissLife, out, kBurstMax));
   counters_.add(Counter::resolve_drop_miss_timeout, n);
   rte_pktmbuf_free_bulk(out, static_cast<unsigned>(n));
 }
@@ -272,19 +284,12 @@ bool Worker::carry_out_orders() {
 void Worker::carry_out(const Order& o, Instant now) {
   const Layout& layout = *snapshot_->layout;
   switch (o.kind) {
-    case Order::Kind::message: {
-      uint32_t peer = layout.peer_index.find(o.to);
-      const PeerHop* hop = peer == NodeIndex::kNone ? nullptr : &snapshot_->peers[peer];
-      Outgoing out{.to = o.to, .group = GroupId{0}, .kind = PayloadKind::message, .options = {}};
-      state_.lines.give_up_numbers(peer);
-      if (!hop || !hop->hop.known || hop->endpoint.address.is_none() ||
-          seal_and_address(o.packet, out, layout, *hop, *setup_.peers, state_.stream, now) != Sealed::ok) {
-        counters_.add(Counter::control_drop_no_peer);
-        rte_pktmbuf_free(o.packet);
-        return;
-      }
-      counters_.add(Counter::control_message_sent);
-      return transmit(hop->hop.port, &o.packet, 1);
+    case Order::Kind::message: return send_sealed(o.packet, {.to = o.to, .group = GroupId{0}}, now);
+    case Order::Kind::forward: {
+      const bool v4 = *rte_pktmbuf_mtod(o.packet, const uint8_t*) >> 4 == 4;
+      Outgoing out{.to = o.to, .group = o.group, .kind = v4 ? PayloadKind::ipv4 : PayloadKind::ipv6};
+      out.options.ingress = o.ingress;
+      return send_sealed(o.packet, out, now);
     }
     case Order::Kind::datagram:
       if (!add_underlay_headers(o.packet, layout, o.hop, o.at, layout.underlay.port.value)) {
@@ -310,21 +315,43 @@ void Worker::carry_out(const Order& o, Instant now) {
     case Order::Kind::resolved: {
       rte_mbuf* out[kMissPacketsPerSession];
       size_t n = misses_->release(o.key, out);
+      n = without_lent(out, n);
       if (!o.rerun) {
         counters_.add(Counter::resolve_drop_miss_timeout, n);
         rte_pktmbuf_free_bulk(out, static_cast<unsigned>(n));
         return;
       }
-      if (n == 0) return;
-      Burst b;
-      for (size_t i = 0; i < n; ++i) {
-        b.add(out[i]);
-        b.forwarded[i] = out[i]->hash.usr == kHandedBack;
-      }
-      rerun_pipeline(b, *snapshot_, state_, now);
-      return finish(b, now);
+      return rerun(out, n, now);
     }
+    case Order::Kind::go_on: o.packet->hash.usr = kPlain; return rerun(&o.packet, 1, now);
   }
+}
+
+void Worker::rerun(rte_mbuf* const packets[], size_t n, Instant now) {
+  if (n == 0) return;
+  Burst b;
+  for (size_t i = 0; i < n; ++i) {
+    b.add(packets[i]);
+    b.forwarded[i] = packets[i]->hash.usr == kHandedBack;
+  }
+  rerun_pipeline(b, *snapshot_, state_, now);
+  finish(b, now);
+}
+
+// Sealed to the peer, group and kind as given.
+void Worker::send_sealed(rte_mbuf* packet, const Outgoing& out, Instant now) {
+  const Layout& layout = *snapshot_->layout;
+  const uint32_t peer = layout.peer_index.find(out.to);
+  const PeerHop* hop = peer == NodeIndex::kNone ? nullptr : &snapshot_->peers[peer];
+  state_.lines.give_up_numbers(peer);
+  if (!hop || !hop->hop.known || hop->endpoint.address.is_none() ||
+      seal_and_address(packet, out, layout, *hop, *setup_.peers, state_.stream, now) != Sealed::ok) {
+    counters_.add(Counter::control_drop_no_peer);
+    rte_pktmbuf_free(packet);
+    return;
+  }
+  counters_.add(out.kind == PayloadKind::message ? Counter::control_message_sent : Counter::control_packet_forwarded);
+  transmit(hop->hop.port, &packet, 1);
 }
 
 // ---- ports ----

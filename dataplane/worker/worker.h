@@ -45,6 +45,8 @@ struct WorkerSetup {
   Instant (*clock)() = [] { return MonotonicClock::now(); };
 };
 
+struct Outgoing;  // outer.h
+
 class Worker {
  public:
   // Of one port, as long as each is full: some 10 us, for which orders and other ports wait.
@@ -73,6 +75,8 @@ class Worker {
   bool carry_out_orders();
   bool receive(const WorkerPort& from, Burst& b, Instant& now);
   void carry_out(const Order& order, Instant now);
+  void rerun(rte_mbuf* const packets[], size_t n, Instant now);
+  void send_sealed(rte_mbuf* packet, const Outgoing& out, Instant now);
   void complete(Burst& b, Instant now);  // from resolve on
   void finish(Burst& b, Instant now);
   void hold(Burst& b, unsigned i, Instant now);

@@ -92,6 +92,20 @@ TEST(MissTable, ReleasesInOrderAndForgets) {
   EXPECT_EQ(t->hold(key(1), GroupId{10}, packet(9), 60, kStart), Hold::first);
 }
 
+TEST(MissTable, APacketThatIsLentKeepsItsPlace) {
+  auto t = make({});
+  ASSERT_EQ(t->hold(key(1), GroupId{10}, packet(1), 6000, kStart), Hold::first);
+  EXPECT_EQ(t->lend_first(key(1)), packet(1));
+  EXPECT_EQ(t->hold(key(1), GroupId{10}, packet(2), 60, kStart), Hold::held) << "behind it";
+  EXPECT_EQ(t->hold(key(1), GroupId{10}, packet(3), 100, kStart), Hold::full) << "its bytes count";
+  EXPECT_EQ(t->packets(), 2u);
+  rte_mbuf* out[kMissPacketsPerSession];
+  ASSERT_EQ(t->release(key(1), out), 2u);
+  EXPECT_EQ(out[0], nullptr);
+  EXPECT_EQ(out[1], packet(2));
+  EXPECT_EQ(t->packets(), 0u);
+}
+
 TEST(MissTable, ExpiresWholeSessionsOldestFirst) {
   auto t = make({});
   for (uint64_t s = 1; s <= 3; ++s) {

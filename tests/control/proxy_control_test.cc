@@ -12,6 +12,7 @@ namespace {
 
 constexpr char kSession[] = "10 tcp 198.51.100.7:40000 203.0.113.10:443";
 constexpr GroupId kWebGroup{10};
+constexpr char kClient[] = "198.51.100.7", kWeb[] = "203.0.113.10";
 
 class ProxyControlTest : public testing::Test {
  protected:
@@ -27,6 +28,7 @@ class ProxyControlTest : public testing::Test {
       DirectoryGroup d;
       d.id = g.id;
       d.secret = g.secret;
+      d.query_form = form_;
       for (const GroupMember& m : g.members) d.members.push_back(m.id);
       setup.groups.push_back(d);
     }
@@ -95,6 +97,7 @@ class ProxyControlTest : public testing::Test {
   Pressure pressure_;
   Counters worker_counters_;
   uint64_t turns_ = 0;
+  QueryForm form_ = QueryForm::query;
   std::unique_ptr<ProxyControl> control_;
   static unsigned links_;
 };
@@ -202,6 +205,45 @@ TEST_F(ProxyControlTest, ARefillThatNobodyAnswersIsAskedForAgain) {
   w_.now += 600ms;
   EXPECT_TRUE(asks(100));
   EXPECT_EQ(10'000u - 6'300u, w_.cache().find(key(), w_.now)->bytes) << "no bytes came with that";
+}
+
+// A directory of one node, here: the packet goes to itself and back, or out to the member.
+TEST_F(ProxyControlTest, APacketTravelsWithTheQuestion) {
+  const Packet first = ip4(kClient, kWeb).tcp(40000, 443).payload(Packet{1}).build();
+  for (bool known : {false, true}) {
+    for (QueryForm form : {QueryForm::query_and_forward, QueryForm::query_and_return}) {
+      SCOPED_TRACE(testing::Message() << "form " << int(form) << (known ? ", known" : ", unknown"));
+      form_ = form;
+      make_control({{ProxyId{1}, "a"}});
+      w_.cache().remove_negative(key());
+      if (known) insert(kM2);
+      orders();
+      rte_mbuf* m = rte_pktmbuf_alloc(w_.pool());
+      std::memcpy(rte_pktmbuf_append(m, static_cast<uint16_t>(first.size())), first.data(), first.size());
+      ASSERT_TRUE(link_->note({.kind = Note::Kind::ask, .group = kWebGroup, .key = key(), .packet = m}));
+      step();
+      const bool forwarded = known && form == QueryForm::query_and_forward;
+      std::vector<Order> all(64);
+      all.resize(link_->orders(all.data(), all.size()));
+      std::vector<Order::Kind> kinds;
+      for (const Order& o : all) {
+        kinds.push_back(o.kind);
+        if (o.kind == Order::Kind::forward) {
+          EXPECT_EQ(NodeId::member(kM2), o.to);
+          EXPECT_EQ(ProxyId{1}, o.ingress);
+        }
+        if (o.packet) {
+          const uint8_t* at = rte_pktmbuf_mtod(o.packet, const uint8_t*);
+          EXPECT_EQ(first, Packet(at, at + o.packet->data_len));
+          rte_pktmbuf_free(o.packet);
+        }
+      }
+      EXPECT_EQ((std::vector{forwarded ? Order::Kind::forward : Order::Kind::go_on, Order::Kind::resolved}), kinds);
+      auto e = w_.cache().find(key(), w_.now);
+      ASSERT_TRUE(e);
+      EXPECT_EQ(known ? CacheTarget::member : CacheTarget::negative, e->target);
+    }
+  }
 }
 
 TEST_F(ProxyControlTest, SilentOnlyAfterTheWorkersHaveEndedTheirTurn) {

@@ -87,8 +87,8 @@ std::optional<Record> maybe_record(Rng& rng) {
   if (flag(rng)) return std::nullopt;
   return random_record(rng);
 }
-Bytes random_packet(Rng& rng, std::vector<uint8_t>& packet) {
-  packet.resize(flag(rng) ? 0 : rng.between(1, kMessagePacketMax));
+Bytes random_packet(Rng& rng, std::vector<uint8_t>& packet, size_t max = kMessagePacketMax) {
+  packet.resize(flag(rng) ? 0 : rng.between(1, max));
   rng.fill(packet);
   return packet;
 }
@@ -118,7 +118,11 @@ struct Fill {
   Rng& rng;
   std::vector<uint8_t>& packet;
 
-  void operator()(Query& m) { m = {random_key(rng), random_group(rng)}; }
+  void operator()(Query& m) {
+    m = {random_key(rng), random_group(rng)};
+    m.packet = random_packet(rng, packet, kQueryPacketMax);
+    if (!m.packet.empty()) m.form = QueryForm(rng.between(2, 3));
+  }
   void operator()(QueryAnswer& m) {
     m = {.key = random_key(rng),
          .status = QueryAnswer::Status(rng.between(1, 6)),
@@ -128,7 +132,8 @@ struct Fill {
          .version = random_version(rng),
          .lease_ms = u32(rng),
          .lease_bytes = bits(rng, 64),
-         .remaining_ms = u32(rng)};
+         .remaining_ms = u32(rng),
+         .packet = random_packet(rng, packet, kQueryPacketMax)};
     if (m.status != QueryAnswer::Status::live && flag(rng)) m.member = {};
   }
   void operator()(Insert& m) {
@@ -344,7 +349,9 @@ json word(E e, const char* const (&names)[N]) {
 }
 
 struct Describe {
-  json operator()(const Query& m) { return {{"key", j(m.key)}, {"group", m.group.value}}; }
+  json operator()(const Query& m) {
+    return {{"key", j(m.key)}, {"group", m.group.value}, {"form", to_string(m.form)}, {"packet", to_hex(m.packet)}};
+  }
   json operator()(const QueryAnswer& m) {
     return {{"key", j(m.key)},
             {"status", word(m.status, {"live", "none", "ask_another", "no_bytes", "tombstone", "unavailable"})},
@@ -354,7 +361,8 @@ struct Describe {
             {"version", j(m.version)},
             {"lease_ms", m.lease_ms},
             {"lease_bytes", m.lease_bytes},
-            {"remaining_ms", m.remaining_ms}};
+            {"remaining_ms", m.remaining_ms},
+            {"packet", to_hex(m.packet)}};
   }
   json operator()(const Insert& m) {
     return {{"id", j(m.id)},

@@ -123,6 +123,13 @@ TEST(Messages, WhatIsOutOfBoundsIsNotWritten) {
       {"two hops", hops, Ack{}},
       {"group 0", header, Query{}},
       {"group beyond 24 bits", header, Query{{}, {kId24Max + 1}}},
+      {"a packet where none travels", header, Query{{}, {1}, QueryForm::query, Bytes(large).first(20)}},
+      {"no packet where one travels", header, Query{{}, {1}, QueryForm::query_and_return, {}}},
+      {"query with a packet too large", header,
+       Query{{}, {1}, QueryForm::query_and_forward, Bytes(large).first(kQueryPacketMax + 1)}},
+      {"answer with a packet too large", header,
+       QueryAnswer{.status = QueryAnswer::Status::none, .packet = Bytes(large).first(kQueryPacketMax + 1)}},
+      {"unknown form", header, Query{{}, {1}, QueryForm(4), Bytes(large).first(20)}},
       {"live without member", header, QueryAnswer{.status = QueryAnswer::Status::live}},
       {"unknown status", header, QueryAnswer{.status = QueryAnswer::Status(7)}},
       {"insert of a tombstone", header, Insert{.id = id, .state = RecordState::revoked, .member = {1}}},
@@ -181,13 +188,16 @@ TEST(Messages, SizesAreThoseOfTheDocument) {
   const SessionId id = SessionId::tuple({10}, Protocol::tcp, {IpAddress::v4(from_hex("c6336407")), {40000}},
                                         {IpAddress::v4(from_hex("cb00710a")), {443}});
   const Record record{.group = {10}, .member = {1}, .owner = NodeId::member({1})};
+  const std::vector<uint8_t> packet(28);
   struct Row {
     MessageBody body;
     size_t size;
   };
   const Row rows[] = {
-      {Query{{}, {1}}, 39},
-      {QueryAnswer{}, 68},
+      {Query{{}, {1}}, 40},
+      {Query{{}, {1}, QueryForm::query_and_forward, Bytes(packet)}, 42 + 28},
+      {QueryAnswer{}, 70},
+      {QueryAnswer{.packet = packet}, 70 + 28},
       {Insert{.id = id, .member = {1}}, 20 + 59},
       {InsertAnswer{}, 34},
       {InsertAnswer{.replicas = {{1}, {2}, {3}}, .record = record}, 34 + 9 + 59},
@@ -233,6 +243,11 @@ TEST(Messages, QuestionsAndAnswersAreLittleLargerThanTheirCause) {
   const size_t answer = encode(header, QueryAnswer{}).size();
   EXPECT_LE(outside + query, smallest_packet + 128);
   EXPECT_LE(answer, query + 128);
+  // Where packets travel along the underlay has IPv4.
+  const std::vector<uint8_t> packet(kQueryPacketMax);
+  const Query travels{{}, {1}, QueryForm::query_and_return, packet};
+  EXPECT_LE(20 + 8 + kEnvelopeSizeMin + encode(header, travels).size(), packet.size() + 128);
+  EXPECT_LE(encode(header, QueryAnswer{.packet = packet}).size(), encode(header, travels).size() + 128);
 }
 
 // --- vectors ---
@@ -254,7 +269,7 @@ json invalid_vectors() {
   add("number below the first message", with(0, 0x1f));
   add("number of no message", with(0, static_cast<uint8_t>(kMessageTypeFirst + kBodies)));
   add("two hops", with(1, 2));
-  add("length does not match", with(3, 40));
+  add("length does not match", with(3, 41));
   add("origin of an unknown kind", with(8, 4));
   add("origin nobody", [&] {
     auto b = query;

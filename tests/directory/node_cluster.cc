@@ -327,12 +327,12 @@ uint32_t Cluster::refresh(uint32_t member, uint32_t via, std::vector<Refresh::En
   return request;
 }
 
-uint32_t Cluster::query(uint32_t proxy, const SessionId& id, uint32_t replica) {
+uint32_t Cluster::query(uint32_t proxy, const SessionId& id, uint32_t replica, QueryForm form, Bytes packet) {
   uint32_t request = next_request();
   NodeId self = NodeId::proxy(ProxyId{proxy});
   questions_[request] = {now, std::nullopt};
   send(self, NodeId::proxy(ProxyId{replica}), {.request = request, .origin = self, .view = view.id()},
-       Query{key(id), group});
+       Query{key(id), group, form, packet});
   return request;
 }
 

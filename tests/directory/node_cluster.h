@@ -114,7 +114,8 @@ class Cluster {
   uint32_t unrevoke(NodeId who, const SessionId& id, uint32_t via);
   uint32_t refresh(uint32_t member, uint32_t via, std::vector<Refresh::Entry> entries, uint32_t incarnation = 1,
                    std::optional<ViewId> told = {});  // the view in which the owner learned its replicas
-  uint32_t query(uint32_t proxy, const SessionId& id, uint32_t replica);
+  uint32_t query(uint32_t proxy, const SessionId& id, uint32_t replica, QueryForm form = QueryForm::query,
+                 Bytes packet = {});
   void send(NodeId from, NodeId to, const MessageHeader& h, const MessageBody& body);
   uint64_t next_counter(uint32_t member) { return ++counters_[member]; }
   uint32_t handle_of(const SessionId& id) const { return static_cast<uint32_t>(key(id).low); }

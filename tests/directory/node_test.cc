@@ -46,6 +46,86 @@ TEST(Node, InsertIsHeldAtAllReplicasAndReleasesItsPacketThroughTheIngressProxy) 
   }
 }
 
+// --- a packet that comes with the question ---
+
+// Three nodes with one established session of member 1; asks one of them with a packet along.
+class WithPacket {
+ public:
+  explicit WithPacket(uint64_t bucket = kUnlimitedBytes) {
+    c.run(kSettled);
+    c.insert({.member = 1,
+              .id = id,
+              .state = RecordState::established,
+              .lifetime = 60s,
+              .bucket = bucket,
+              .bucket_counter = 5,
+              .counter = 5});
+    c.run(100ms);
+    c.filter = [this](NodeId, NodeId, const Message& m) {
+      if (auto* a = std::get_if<QueryAnswer>(&m.body)) {
+        answer = *a;
+        packet.assign(a->packet.begin(), a->packet.end());
+      }
+      return true;
+    };
+  }
+  void ask(QueryForm form, const SessionId& of) {
+    c.query(3, of, 2, form, form == QueryForm::query ? Bytes() : Bytes(kSent));
+    c.run(10ms);
+  }
+  std::optional<ForwardedPacket> forwarded() {
+    ForwardedPacket p;
+    return c.node(2).next_forwarded(p) ? std::optional(p) : std::nullopt;
+  }
+
+  const std::vector<uint8_t> kSent = std::vector<uint8_t>(600, 0x45);
+  Cluster c{{}};
+  SessionId id = c.session(40000);
+  QueryAnswer answer;
+  std::vector<uint8_t> packet;  // that came back
+};
+
+TEST(Node, APacketThatMeetsALeaseIsForwardedAndSpendsOfIt) {
+  WithPacket w(1'000'000);
+  w.ask(QueryForm::query, w.id);  // what is granted without one
+  const uint64_t granted = w.answer.lease_bytes;
+  ASSERT_GT(granted, 600u);
+  WithPacket x(1'000'000);
+  x.ask(QueryForm::query_and_forward, x.id);
+  EXPECT_EQ(x.answer.status, Qu::live);
+  EXPECT_EQ(x.answer.lease_bytes, granted - 600);
+  EXPECT_TRUE(x.packet.empty());
+  auto p = x.forwarded();
+  ASSERT_TRUE(p);
+  EXPECT_EQ(p->to, MemberId{1});
+  EXPECT_EQ(p->group, x.c.group);
+  EXPECT_EQ(p->ingress, ProxyId{3});
+  EXPECT_EQ(p->packet, x.kSent);
+  EXPECT_FALSE(x.forwarded());
+  EXPECT_EQ(x.c.counter(2, "directory.query.forwarded.packets"), 1u);
+}
+
+TEST(Node, WhatIsNotForwardedComesBackWithTheAnswer) {
+  struct Row {
+    const char* name;
+    QueryForm form;
+    bool known;
+    uint64_t bucket;
+    Qu status;
+  };
+  for (const Row& row : {Row{"to be returned", QueryForm::query_and_return, true, kUnlimitedBytes, Qu::live},
+                         Row{"nobody's", QueryForm::query_and_forward, false, kUnlimitedBytes, Qu::none},
+                         Row{"more than was granted", QueryForm::query_and_forward, true, 900, Qu::live}}) {
+    SCOPED_TRACE(row.name);
+    WithPacket w(row.bucket);
+    w.ask(row.form, row.known ? w.id : w.c.session(50'000));
+    EXPECT_EQ(w.answer.status, row.status);
+    EXPECT_EQ(w.packet, w.kSent);
+    EXPECT_FALSE(w.forwarded());
+    EXPECT_EQ(w.c.counter(2, "directory.query.returned.packets"), 1u);
+  }
+}
+
 // --- who gets the session ---
 
 TEST(Node, SynRetransmittedThroughAnotherProxyToAnotherMemberIsAConflictThatNamesTheOwner) {

@@ -15,6 +15,7 @@ constexpr ProxyId kSelf{9};  // no replica, unless a test says so
 constexpr GroupId kGroup{10};
 constexpr uint32_t kBoot = 77;
 const SessionKey kKey{0x1234'0000'0000'0001, 5};
+const std::vector<uint8_t> kPacket(40, 0x45);
 using Kind = CacheEvent::Kind;
 using Status = QueryAnswer::Status;
 
@@ -22,6 +23,7 @@ struct Sent {
   ProxyId to;
   MessageHeader header;
   MessageBody body;
+  std::vector<uint8_t> packet;  // of a query
 };
 
 class QuerierTest : public ::testing::Test {
@@ -52,7 +54,9 @@ class QuerierTest : public ::testing::Test {
       ADD_FAILURE() << "sent what is no message";
       return std::nullopt;
     }
-    return Sent{o.to.as_proxy(), m->header, m->body};
+    Sent s{o.to.as_proxy(), m->header, m->body, {}};
+    if (auto* q = std::get_if<Query>(&s.body)) s.packet.assign(q->packet.begin(), q->packet.end());
+    return s;
   }
   std::optional<CacheEvent> event() {
     CacheEvent e;
@@ -98,6 +102,81 @@ class QuerierTest : public ::testing::Test {
   std::set<ProxyId> unreachable;
   std::optional<Querier> querier;
 };
+
+// --- a packet that travels along ---
+
+TEST_F(QuerierTest, ThePacketGoesAlongUntilTheQuestionIsSettledAndThenGoesOn) {
+  ASSERT_TRUE(querier->ask(kKey, kGroup, now, {QueryForm::query_and_return, kPacket, 3}));
+  for (Status s : {Status::ask_another, Status::none, Status::none}) {
+    auto q = sent();
+    ASSERT_TRUE(q);
+    EXPECT_EQ(std::get<Query>(q->body).form, QueryForm::query_and_return);
+    ASSERT_EQ(q->packet, kPacket);
+    EXPECT_FALSE(event());
+    QueryAnswer a = word(s);
+    a.packet = kPacket;
+    answer(*q, a);
+  }
+  auto e = event();
+  ASSERT_TRUE(e);
+  EXPECT_EQ(e->kind, Kind::none);
+  EXPECT_EQ(std::vector(e->packet.begin(), e->packet.end()), kPacket);
+  EXPECT_EQ(e->asker, 3);
+  EXPECT_EQ(querier->counters().packets_lost, 0u);
+}
+
+TEST_F(QuerierTest, APacketThatWasForwardedDoesNotComeBack) {
+  ASSERT_TRUE(querier->ask(kKey, kGroup, now, {QueryForm::query_and_forward, kPacket, 0}));
+  auto q = sent();
+  ASSERT_TRUE(q);
+  EXPECT_EQ(std::get<Query>(q->body).form, QueryForm::query_and_forward);
+  answer(*q, live());
+  auto e = event();
+  ASSERT_TRUE(e);
+  EXPECT_EQ(e->kind, Kind::lease);
+  EXPECT_TRUE(e->packet.empty());
+  EXPECT_EQ(querier->counters().packets_lost, 0u);
+}
+
+TEST_F(QuerierTest, APacketIsLostWithItsQueryAndCounted) {
+  ASSERT_TRUE(querier->ask(kKey, kGroup, now, {QueryForm::query_and_forward, kPacket, 0}));
+  auto first = sent();
+  wait();
+  auto second = sent();
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(second->packet, std::vector<uint8_t>{}) << "nobody has kept it";
+  EXPECT_EQ(std::get<Query>(second->body).form, QueryForm::query);
+  answer(*second, live());
+  EXPECT_EQ(event()->kind, Kind::lease);
+  EXPECT_EQ(querier->counters().packets_lost, 1u);
+}
+
+TEST_F(QuerierTest, APacketThatMeetsAnOpenQuestionWaitsForItsAnswer) {
+  ASSERT_TRUE(ask());
+  auto q = sent();
+  ASSERT_TRUE(querier->ask(kKey, kGroup, now, {QueryForm::query_and_return, kPacket, 2}));
+  ASSERT_TRUE(querier->ask(kKey, kGroup, now, {QueryForm::query_and_return, kPacket, 1}));
+  EXPECT_EQ(querier->counters().packets_lost, 1u) << "one at a time";
+  EXPECT_FALSE(sent());
+  answer(*q, live());
+  auto e = event();
+  ASSERT_TRUE(e);
+  EXPECT_EQ(std::vector(e->packet.begin(), e->packet.end()), kPacket);
+}
+
+TEST_F(QuerierTest, AnEntryLetsAWaitingPacketGoOn) {
+  ASSERT_TRUE(ask());
+  ASSERT_TRUE(querier->ask(kKey, kGroup, now, {QueryForm::query_and_return, kPacket, 2}));
+  push(replicas[0], 5, entry());
+  auto e = event();
+  ASSERT_TRUE(e);
+  EXPECT_EQ(e->kind, Kind::lease);
+  EXPECT_EQ(std::vector(e->packet.begin(), e->packet.end()), kPacket);
+  EXPECT_EQ(e->asker, 2);
+  EXPECT_EQ(querier->counters().packets_lost, 0u);
+}
+
+// ---
 
 TEST_F(QuerierTest, NoneCountsOnlyFromReplicasOfItsOwnView) {
   ASSERT_TRUE(ask());

@@ -120,6 +120,21 @@ class LabTest(unittest.TestCase):
                 LAB.net.flip(proxy)
             self.assertEqual(talk.say(), "answered")
 
+    def test_a_packet_travels_with_the_question_and_the_session_goes_on(self):
+        def counted(name):
+            return sum(LAB.status(p)["counters"][name] for p in topo.PROXIES)
+
+        for group, name in (("budget", "directory.query.forwarded.packets"),
+                            ("strict", "directory.query.returned.packets")):
+            before = counted(name)
+            with Talk(group) as talk:
+                self.assertTrue(talk.connected)
+                for proxy in ("p2", "p3", "p1"):
+                    self.assertEqual(talk.say(), "answered", group)
+                    LAB.net.flip(proxy)
+                self.assertEqual(talk.say(), "answered", group)
+            self.assertGreaterEqual(counted(name) - before, 2, group)
+
     def test_revoked_by_its_member_it_is_silent_at_every_proxy(self):
         with Talk() as talk, Talk() as other:
             self.assertEqual(talk.say(), "answered")

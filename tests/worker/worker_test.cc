@@ -35,6 +35,14 @@ class WorkerTest : public testing::Test {
     w_.cache().unregister_reader(0);  // the worker registers
     start(0);
   }
+  // Group 10 from now on sends packets along with questions.
+  void travel() {
+    auto layout = std::make_shared<Layout>(*w_.layout());
+    for (Group& g : layout->groups) g.packet_travels = g.id == GroupId{10};
+    auto next = std::make_unique<Snapshot>(w_.snapshot());
+    next->layout = layout;
+    board_.publish(std::move(next));
+  }
   void start(int under_queue) {
     worker_.reset();
     WorkerSetup setup;
@@ -138,6 +146,84 @@ TEST_F(WorkerTest, FullBurstsOverlap) {
     }
     EXPECT_EQ(count(Counter::resolve_forward_cache_hit) - before, waiting);
   }
+}
+
+// The first packet travels with the question, those behind it are held, and all leave in order.
+TEST_F(WorkerTest, APacketThatTravelledGoesOnBeforeThoseThatWereHeld) {
+  travel();
+  for (uint8_t n : {1, 2, 3}) receive({data(n)});
+  worker_->turn();
+  Note asked[2];
+  ASSERT_EQ(1u, link_->take(asked, 2));
+  const Packet away(note_bytes(asked[0]).begin(), note_bytes(asked[0]).end());
+  EXPECT_EQ(hex(ip4(kClient, kWeb).tcp(40000, 443).payload(Packet{1}).build()), hex(away)) << "bare";
+  link_->release(asked[0]);
+
+  w_.put("10 tcp 198.51.100.7:40000 203.0.113.10:443", {.member = kM2, .version = {1, 1, 1}});
+  link_->go_on(away);
+  link_->resolved(asked[0].key, true);
+  worker_->turn();
+  auto out = sent(kUnder);
+  ASSERT_EQ(3u, out.size());
+  for (uint8_t n : {1, 2, 3}) {
+    Envelope e;
+    ASSERT_EQ(OpenResult::ok, w_.open_at(kM2, out[n - 1u], e));
+    EXPECT_EQ(n, e.payload.back());
+  }
+  EXPECT_EQ(0u, worker_->held());
+  EXPECT_EQ(3u, count(Counter::resolve_forward_cache_hit));
+}
+
+TEST_F(WorkerTest, WhatTravelsOrWaitsBehindItEndsToo) {
+  travel();
+  receive({data(1)});
+  receive({data(2)});
+  worker_->turn();
+  auto asked = notes();
+  ASSERT_EQ(1u, asked.size());
+  link_->resolved(asked[0].key, false);
+  worker_->turn();
+  EXPECT_EQ(1u, count(Counter::resolve_drop_miss_timeout)) << "the one that waited";
+  receive({data(3)});
+  worker_->turn();
+  EXPECT_EQ(1u, notes().size());
+  fake_now += 3s;
+  worker_->turn();
+  EXPECT_EQ(0u, worker_->held());
+  EXPECT_EQ(1u, count(Counter::resolve_drop_miss_timeout)) << "nothing was here";
+}
+
+TEST_F(WorkerTest, ALargePacketIsHeldWhateverTheForm) {
+  travel();
+  const size_t most = kTravelBytesMax - 20 - 20;
+  for (size_t size : {most, most + 1}) {
+    const uint16_t port = static_cast<uint16_t>(41'000 + size);
+    receive({eth().ip4(kClient, kWeb).tcp(port, 443).payload(Packet(size)).build()});
+    worker_->turn();
+    Note asked[2];
+    ASSERT_EQ(1u, link_->take(asked, 2));
+    EXPECT_EQ(size == most, asked[0].packet != nullptr) << size;
+    link_->release(asked[0]);
+    link_->resolved(asked[0].key, false);
+    worker_->turn();
+  }
+}
+
+TEST_F(WorkerTest, AnotherProxysPacketGoesToTheMemberAndNamesWhereItCameIn) {
+  const Packet inner = ip4(kClient, kWeb).tcp(40000, 443).payload(Packet{9}).build();
+  link_->forward(kM2, GroupId{10}, ProxyId{2}, inner);
+  link_->forward(MemberId{99}, GroupId{10}, ProxyId{2}, inner);
+  worker_->turn();
+  auto out = sent(kUnder);
+  ASSERT_EQ(1u, out.size());
+  Envelope e;
+  ASSERT_EQ(OpenResult::ok, w_.open_at(kM2, out[0], e));
+  EXPECT_EQ(hex(inner), hex(e.payload));
+  EXPECT_EQ(GroupId{10}, e.group);
+  EXPECT_EQ(PayloadKind::ipv4, e.kind);
+  EXPECT_EQ(ProxyId{2}, e.options.ingress);
+  EXPECT_EQ(1u, count(Counter::control_packet_forwarded));
+  EXPECT_EQ(1u, count(Counter::control_drop_no_peer));
 }
 
 TEST_F(WorkerTest, ASecondMissIsNotHeldAgain) {

@@ -5,6 +5,8 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <map>
+#include <string>
 
 #include "config/values.h"
 #include "directory/broken.h"
@@ -100,6 +102,13 @@ int catch_broken(const Arguments& a) {
 constexpr const char* kProgram = "build/tools/sim/statecast-sim";
 #endif
 
+std::map<std::string, QueryForm> query_forms() {
+  std::map<std::string, QueryForm> out;
+  for (QueryForm f : {QueryForm::query, QueryForm::query_and_forward, QueryForm::query_and_return})
+    out[to_string(f)] = f;
+  return out;
+}
+
 int run_seeds(Arguments a) {
   const uint64_t first = a.run.seed;
   uint64_t failed = 0, sessions = 0, events = 0;
@@ -157,6 +166,8 @@ int main(int argc, char** argv) {
   app.add_option("--duration", a.duration, "of faults and clients, such as 60s; what follows comes on top");
   app.add_option("--pace", a.pace, "between two packets of a client, on average");
   app.add_option("--faults", a.faults, fault_help());
+  app.add_option("--query-form", a.run.query_form, "of a proxy's questions: query, query_and_forward, query_and_return")
+      ->transform(CLI::CheckedTransformer(query_forms()));
   app.add_option("--trace", a.run.trace.session, "print what happens to this session, and faults");
   app.add_flag("--messages", a.run.trace.messages, "with --trace: also the messages that name the session");
   app.add_flag("--trace-all", a.trace_all, "print what happens to every session");

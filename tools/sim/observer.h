@@ -20,6 +20,9 @@ struct Packet {
   uint32_t bytes = 0;
   bool syn = false;
   bool forwarded = false;  // by a member to which it did not belong
+  uint32_t number = 0;     // of the client's packets of this session
+  uint32_t ingress = 0;    // proxy that asked, where a replica has forwarded it; else 0
+  Instant met_nothing{};   // when a proxy had to ask about it
 };
 
 enum class ProxyChange : uint8_t { crashed, stopped, started, paused, resumed, told_view };

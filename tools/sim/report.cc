@@ -39,6 +39,19 @@ std::string fault_names(const RunResult& r) {
   return out.empty() ? "none" : out;
 }
 
+nlohmann::json asked_json(const World::Asked& a) {
+  std::vector<Duration> d = a.delays;
+  std::sort(d.begin(), d.end());
+  auto part = [&](double p) {
+    return d.empty() ? nlohmann::json(nullptr)
+                     : nlohmann::json(seconds(d[static_cast<size_t>(p * double(d.size() - 1))]) * 1e3);
+  };
+  return {{"packets", a.packets},
+          {"arrived", d.size()},
+          {"overtaken", a.overtaken},
+          {"delay_ms", {{"p50", part(0.5)}, {"p99", part(0.99)}}}};
+}
+
 }  // namespace
 
 nlohmann::json to_json(const RunResult& r) {
@@ -64,7 +77,8 @@ nlohmann::json to_json(const RunResult& r) {
             {"replicas", r.world.replicas},
             {"writes", r.world.writes},
             {"regions", r.world.network.regions},
-            {"partition", r.world.partition_available ? "available" : "safe"}}},
+            {"partition", r.world.partition_available ? "available" : "safe"},
+            {"query_form", to_string(r.world.query_form)}}},
           {"faults", fault_names(r)},
           {"duration_ms", to_ms(r.duration)},
           {"virtual_ms", to_ms(r.virtual_time)},
@@ -72,6 +86,7 @@ nlohmann::json to_json(const RunResult& r) {
           {"views", r.views},
           {"steps", r.counts.steps},
           {"packets", r.counts.packets},
+          {"asked_about", asked_json(r.asked)},
           {"acknowledged_established", r.acknowledged},
           {"silent", r.silent},
           {"events", r.events},
@@ -86,10 +101,10 @@ nlohmann::json to_json(const RunResult& r) {
 std::string to_text(const RunResult& r) {
   uint64_t messages = 0, bytes = 0;
   for (const auto& t : r.traffic) messages += t.messages, bytes += t.bytes;
-  std::string out = format("seed %llu: %u proxies (%u spare), %u members, %u sessions, R %u W %u, %u regions, %s\n",
+  std::string out = format("seed %llu: %u proxies (%u spare), %u members, %u sessions, R %u W %u, %u regions, %s, %s\n",
                            static_cast<unsigned long long>(r.seed), r.world.proxies, r.world.spares, r.world.members,
                            r.workload.sessions, r.world.replicas, r.world.writes, r.world.network.regions,
-                           r.world.partition_available ? "available" : "safe");
+                           r.world.partition_available ? "available" : "safe", to_string(r.world.query_form));
   out += "faults: " + fault_names(r) + "\n";
   out += format("%.1f s of faults, %.1f s in all; in sync %.2f s after the last; %llu views, %llu events\n",
                 seconds(r.duration), seconds(r.virtual_time), seconds(r.in_sync_after),

@@ -62,6 +62,9 @@ RunResult shape_of(const RunOptions& o) {
   if (rng.chance(0.3)) k.revokes = 0;
   if (rng.chance(0.3)) k.closes = 0;
   if (Rng(o.seed).chance(0.5)) w.refresh_listed_max = 0;  // few sessions, and yet by digests
+  const QueryForm forms[] = {QueryForm::query, QueryForm::query, QueryForm::query_and_forward,
+                             QueryForm::query_and_return};
+  w.query_form = o.query_form.value_or(forms[Rng(o.seed + 1).below(std::size(forms))]);
   if (o.proxies) w.proxies = *o.proxies;
   if (o.members) w.members = *o.members;
   if (o.replicas) w.replicas = *o.replicas;
@@ -209,6 +212,7 @@ RunResult run_one(const RunOptions& options) {
   r.silent = check.silent();
   r.views = world.views().size();
   r.events = world.events();
+  r.asked = world.asked();
   r.looks = check.looks();
   r.digest = trace.digest();
   return r;
@@ -228,6 +232,7 @@ std::string replay_command(const RunOptions& o, const std::string& program) {
     for (Fault f : *o.faults) names += (names.empty() ? "" : ",") + std::string(to_string(f));
     out += " --faults " + (names.empty() ? "none" : o.faults->size() == kFaults ? "all" : names);
   }
+  if (o.query_form) out += std::string(" --query-form ") + to_string(*o.query_form);
   if (o.ends_empty) out += " --empty";
   if (o.trace.session) out += " --trace " + std::to_string(*o.trace.session);
   return out;

@@ -26,7 +26,8 @@ struct RunOptions {
   std::optional<std::set<Fault>> faults;
   std::optional<Duration> duration;  // of faults and workload
   std::optional<Duration> pace;      // between two steps of a session
-  bool ends_empty = false;           // at the end every session closes, and memory has to be given back
+  std::optional<QueryForm> query_form;
+  bool ends_empty = false;  // at the end every session closes, and memory has to be given back
   TraceOptions trace;
 };
 
@@ -41,7 +42,8 @@ struct RunResult {
   std::vector<std::string> trace;
   Workload::Counts counts;
   uint64_t acknowledged = 0, silent = 0, views = 0, events = 0;
-  std::vector<World::Traffic> traffic;    // in the time of the workload, by type
+  std::vector<World::Traffic> traffic;  // in the time of the workload, by type
+  World::Asked asked;
   std::map<std::string, uint64_t> looks;  // how often each checker looked
   uint64_t digest = 0;                    // of all that was observed
 };

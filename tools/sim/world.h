@@ -50,7 +50,8 @@ struct WorldOptions {
   uint32_t cache_entries = 4'096;           // of each proxy
   size_t records_max = 1 << 18;             // of each node
   SessionNumber ports_per_client = 60'000;  // sessions from one address
-  bool gated = false;                       // proxies ask for summaries under pressure, and drop what those call absent
+  QueryForm query_form = QueryForm::query;
+  bool gated = false;  // proxies ask for summaries under pressure, and drop what those call absent
 };
 
 class World {
@@ -59,6 +60,7 @@ class World {
 
   struct Client {
     uint32_t connection = 0;       // the latest that it tried; a closed one's packets name an older one
+    uint32_t sent = 0;             // packets
     bool dialing = false;          // its SYN is out
     std::optional<MemberId> open;  // whose SYN/ACK it has taken
   };
@@ -69,6 +71,7 @@ class World {
     int retransmits = 0;
     ProxyId ingress;
     Instant born{};
+    uint32_t newest = 0;  // number of the client's packets
   };
 
   // --- time ---
@@ -154,6 +157,13 @@ class World {
     uint64_t met = 0, absent = 0;  // packets that a proxy would ask about; those that it dropped instead
   };
   const Unknown& unknown() const { return unknown_; }
+  // What became of clients' packets about which a proxy had to ask. Those that did not arrive were lost, or their
+  // sessions were over.
+  struct Asked {
+    uint64_t packets = 0, overtaken = 0;  // by a later one of their client
+    std::vector<Duration> delays;         // of those that arrived, from the proxy to the kernel
+  };
+  const Asked& asked() const { return asked_; }
   size_t summary_memory(uint32_t p) const {
     return proxies_[p].gate ? proxies_[p].gate->summaries.status(local(p)).bytes : 0;
   }
@@ -246,7 +256,7 @@ class World {
   void proxy_takes(uint32_t p, Datagram& d);
   void client_packet(uint32_t p, const Packet& packet, uint32_t member);
   void take_back(uint32_t p, const Packet& packet, MemberId from);
-  void hold(uint32_t p, const Packet& packet);
+  void hold(uint32_t p, Packet packet);
   bool is_absent(uint32_t p, const SessionKey& key, const IpAddress& source, Instant now);
   void drain_proxy(uint32_t p);
   void schedule_proxy(uint32_t p);
@@ -290,6 +300,7 @@ class World {
   Observer* message_observer_ = nullptr;
   std::vector<Traffic> traffic_;
   Unknown unknown_;
+  Asked asked_;
   uint32_t last_request_ = 0;
   std::map<uint32_t, SessionNumber> operator_requests_;
   bool keeps_owner_events_ = false;

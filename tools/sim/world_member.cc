@@ -86,7 +86,8 @@ void World::beat(uint32_t m) {
 void World::member_takes(uint32_t m, Datagram& d) {
   Member& x = members_[m];
   x.heard[d.from.number()] = now_;
-  if (d.bytes.empty()) return member_packet(m, d.packet, d.from.as_proxy());
+  if (d.bytes.empty())
+    return member_packet(m, d.packet, d.packet.ingress != 0 ? ProxyId{d.packet.ingress} : d.from.as_proxy());
   x.owner->on_message(d.from, d.bytes, enter(x.clock));
   drain_member(m);
 }
@@ -219,6 +220,9 @@ void World::member_packet(uint32_t m, const Packet& packet, ProxyId ingress) {
   for (Observer* o : observers_) o->on_kernel({m}, packet);
   Kernel& k = at->second;
   if (k.connection != packet.connection) return;
+  if (packet.met_nothing != Instant{}) asked_.delays.push_back(now_ - packet.met_nothing);
+  asked_.overtaken += packet.number < k.newest;
+  k.newest = std::max(k.newest, packet.number);
   k.ingress = ingress;
   if (!completes) return;
   k.state = State::established;

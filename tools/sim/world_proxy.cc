@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A proxy: what control/proxy_control.cc and the workers do with node, querier and cache, in the same order.
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <type_traits>
 
 #include "control/cache_events.h"
 #include "tools/sim/world.h"
@@ -16,6 +19,21 @@ constexpr size_t kClientsBuffered = 64;
 uint64_t microseconds(Instant t) {
   return static_cast<uint64_t>(t.time_since_epoch() / 1us);
 }
+
+// As it travels with a question.
+std::vector<uint8_t> bytes_of(const Packet& packet) {
+  std::vector<uint8_t> out(std::clamp<size_t>(packet.bytes, sizeof packet, kQueryPacketMax));
+  std::memcpy(out.data(), &packet, sizeof packet);
+  return out;
+}
+Packet packet_of(Bytes bytes) {
+  static_assert(std::is_trivially_copyable_v<Packet>);
+  Packet packet;
+  if (bytes.size() < sizeof packet) std::abort();
+  std::memcpy(static_cast<void*>(&packet), bytes.data(), sizeof packet);
+  return packet;
+}
+
 }  // namespace
 
 World::Gate::Gate(ProxyId self, const View& view, uint64_t seed)
@@ -146,6 +164,11 @@ void World::drain_proxy(uint32_t p) {
   Proxy& x = proxies_[p];
   if (!x.node) return;
   for (CacheEvent e; x.querier->next_event(e);) apply(p, e);
+  for (ForwardedPacket f; x.node->next_forwarded(f);) {
+    Packet packet = packet_of(f.packet);
+    packet.ingress = f.ingress.value;
+    pass(p, packet, f.to);
+  }
   DirectoryOutput o;
   auto next = [&] {
     return x.querier->next_output(o) || x.node->next_output(o) || (x.gate && x.gate->summaries.next_output(o));
@@ -186,10 +209,12 @@ void World::apply(uint32_t p, const CacheEvent& e) {
   if (auto last = x.last.find(e.key); last != x.last.end()) last->second = e;
   apply_to_cache(*x.cache, e, kNegativeLife, local(p));
   if (e.kind == CacheEvent::Kind::purge) return;
-  auto held = x.held.find(e.key);
-  if (held == x.held.end()) return;
-  std::vector<Packet> packets = std::move(held->second);
-  x.held.erase(held);
+  std::vector<Packet> packets;
+  if (!e.packet.empty()) packets.push_back(packet_of(e.packet));
+  if (auto held = x.held.find(e.key); held != x.held.end()) {
+    packets.insert(packets.end(), held->second.begin(), held->second.end());
+    x.held.erase(held);
+  }
   if (e.kind != CacheEvent::Kind::lease) return;
   const Instant now = local(p);
   for (const Packet& packet : packets) {
@@ -208,13 +233,18 @@ void World::pass(uint32_t p, const Packet& packet, MemberId to) {
   send_packet(NodeId::proxy({p}), NodeId::member(to), packet, false);
 }
 
-void World::hold(uint32_t p, const Packet& packet) {
+void World::hold(uint32_t p, Packet packet) {
   Proxy& x = proxies_[p];
-  auto& held = x.held[key(packet.session)];
-  if (held.size() < kHeldPackets) held.push_back(packet);
+  if (packet.met_nothing == Instant{}) ++asked_.packets, packet.met_nothing = now_;
+  const auto [held, first] = x.held.try_emplace(key(packet.session));
   for (Observer* o : observers_) o->on_asked({p}, packet.session);
   const Instant now = enter(x.clock);
-  x.querier->ask(key(packet.session), kGroup, now);
+  if (first && !packet.forwarded && options_.query_form != QueryForm::query) {
+    x.querier->ask(key(packet.session), kGroup, now, {options_.query_form, bytes_of(packet), 0});
+  } else {
+    if (held->second.size() < kHeldPackets) held->second.push_back(packet);
+    x.querier->ask(key(packet.session), kGroup, now);
+  }
   drain_proxy(p);
 }
 
@@ -317,7 +347,8 @@ void World::stray_syn(SessionNumber s, uint32_t p, uint32_t member) {
 }
 
 void World::data(SessionNumber s, uint32_t p, uint32_t bytes) {
-  client_packet(p, {.session = s, .connection = client(s).connection, .bytes = bytes}, 0);
+  Client& c = client(s);
+  client_packet(p, {.session = s, .connection = c.connection, .bytes = bytes, .number = ++c.sent}, 0);
 }
 
 void World::ask(SessionNumber s, uint32_t p) {

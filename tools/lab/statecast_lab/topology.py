@@ -77,9 +77,10 @@ class Group:
 GROUPS = {g.name: g for g in (
     Group(10, "web", 10, settings={"partition": "available"}),
     Group(20, "plain", 20, rule="stateless", own_member=True),
-    Group(30, "budget", 30, agent_settings={"session_bytes": "4MiB", "refill": False}),
-    Group(40, "strict", 40, settings={"partition": "safe"}),
-    Group(50, "natted", 50, members=("m3",)),
+    Group(30, "budget", 30, settings={"query": "query_and_forward"},
+          agent_settings={"session_bytes": "4MiB", "refill": False}),
+    Group(40, "strict", 40, settings={"partition": "safe", "query": "query_and_return"}),
+    Group(50, "natted", 50, members=("m3",), settings={"query": "query_and_forward"}),
     Group(70, "solo", 70, members=("m1",)),
     Group(60, "udp", 60, settings={"unknown": "admit"}, agent_settings={"udp_idle": "5s"}),
 )}
