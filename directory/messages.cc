@@ -188,6 +188,7 @@ void walk(auto& io, Of<Revoke> auto& m) {
 }
 void walk(auto& io, Of<Unrevoke> auto& m) {
   who(io, m);
+  io.u40(m.name);
 }
 
 void walk(auto& io, Of<RequestAnswer> auto& m) {

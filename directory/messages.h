@@ -164,6 +164,7 @@ struct Unrevoke {
   std::optional<SessionId> id;
   SessionKey key;
   GroupId group;
+  uint64_t name = 0;  // of the revocation that it lifts, 40 bits; 0: of whichever stands
 };
 // To remove, revoke, unrevoke. A revoke gets several, in this order: stored, then silent.
 struct RequestAnswer {

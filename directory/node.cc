@@ -559,7 +559,9 @@ void Node::State::on_unrevoke(const MessageHeader& h, NodeId from, const Unrevok
   auto named = session_named(h, from, m, now);
   if (!named) return;
   StoredRecord s = store.find(named->key, now);
-  if (!s || s.state() != RecordState::revoked) {
+  // Another revocation than the one it names came after that one was lifted, or stands above it and is told its owner.
+  const bool another = s && m.name != 0 && s.record().version.counter != m.name;
+  if (!s || s.state() != RecordState::revoked || another) {
     // A replica that may have missed the revocation cannot say that there is nothing to lift.
     using Status = RequestAnswer::Status;
     const Status none = s && is_lift(s.record()) ? Status::ok : Status::not_found;

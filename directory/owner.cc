@@ -168,7 +168,7 @@ void Owner::restore_revocation(const SessionId& id, uint64_t name, Duration rema
 uint32_t Owner::unrevoke(const SessionId& id, Instant now) {
   drop_revokes(id);
   return add_request({.kind = Pending::Kind::unrevoke,
-                      .body = Unrevoke{.id = id, .group = id.group()},
+                      .body = Unrevoke{.id = id, .group = id.group(), .name = revocation_name(id)},
                       .id = id,
                       .gives_up = now + kRequestPatience},
                      now);

@@ -172,7 +172,10 @@ struct Fill {
     m.duration_ms = u32(rng);
     m.name = rng.between(1, kCounterMask);
   }
-  void operator()(Unrevoke& m) { who(m); }
+  void operator()(Unrevoke& m) {
+    who(m);
+    m.name = flag(rng) ? 0 : rng.between(1, kCounterMask);
+  }
   void operator()(RequestAnswer& m) {
     m = {RequestAnswer::Status(rng.between(1, 7)), static_cast<uint8_t>(bits(rng, 8))};
   }
@@ -399,7 +402,11 @@ struct Describe {
     out["name"] = m.name;
     return out;
   }
-  json operator()(const Unrevoke& m) { return who(m); }
+  json operator()(const Unrevoke& m) {
+    json out = who(m);
+    out["name"] = m.name;
+    return out;
+  }
   json operator()(const RequestAnswer& m) {
     return {{"status", word(m.status, {"ok", "stored", "silent", "degraded", "denied", "not_found", "try_again"})},
             {"copies", m.copies}};

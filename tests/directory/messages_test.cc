@@ -204,7 +204,7 @@ TEST(Messages, SizesAreThoseOfTheDocument) {
       {Remove{id, {}}, 20 + 17 + 10},
       {Revoke{.id = id, .name = 1}, 20 + 1 + 17 + 4 + 5},
       {Revoke{.group = {1}, .name = 1}, 20 + 1 + 19 + 4 + 5},
-      {Unrevoke{.id = id}, 20 + 1 + 17},
+      {Unrevoke{.id = id}, 20 + 1 + 17 + 5},
       {RequestAnswer{}, 22},
       {Refresh{}, 24},
       {Refresh{.entries = std::vector<Refresh::Entry>(kRefreshEntriesMax)}, 24 + 60 * 17},

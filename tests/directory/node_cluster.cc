@@ -311,9 +311,9 @@ uint32_t Cluster::revoke(NodeId who, const SessionId& id, uint32_t via, Duration
   return request;
 }
 
-uint32_t Cluster::unrevoke(NodeId who, const SessionId& id, uint32_t via) {
+uint32_t Cluster::unrevoke(NodeId who, const SessionId& id, uint32_t via, uint32_t name) {
   uint32_t request = next_request();
-  Unrevoke m{.id = id, .key = {}, .group = group};
+  Unrevoke m{.id = id, .key = {}, .group = group, .name = name};
   send(who, NodeId::proxy(ProxyId{via}), {.request = request, .origin = who, .view = view.id()}, m);
   return request;
 }

@@ -111,7 +111,7 @@ class Cluster {
   uint32_t remove(uint32_t member, const SessionId& id, uint32_t via);
   uint32_t revoke(NodeId who, const SessionId& id, uint32_t via, Duration duration = 600s,
                   std::optional<uint32_t> again = {}, std::optional<uint32_t> name = {});
-  uint32_t unrevoke(NodeId who, const SessionId& id, uint32_t via);
+  uint32_t unrevoke(NodeId who, const SessionId& id, uint32_t via, uint32_t name = 0);
   uint32_t refresh(uint32_t member, uint32_t via, std::vector<Refresh::Entry> entries, uint32_t incarnation = 1,
                    std::optional<ViewId> told = {});  // the view in which the owner learned its replicas
   uint32_t query(uint32_t proxy, const SessionId& id, uint32_t replica, QueryForm form = QueryForm::query,

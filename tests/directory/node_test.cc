@@ -669,6 +669,32 @@ TEST(Node, ARevocationSentAgainStandsNotAboveItsUnrevoke) {
   }
 }
 
+// It names what it lifts; a copy that comes when the session has been revoked anew lifts nothing.
+TEST(Node, ALateUnrevokeLeavesTheNextRevocation) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.id = id, .via = 2, .lifetime = 60s});
+  c.run(20ms);
+  const NodeId owner = NodeId::member(MemberId{1});
+  const uint32_t first = c.revoke(owner, id, 2);
+  c.run(1s);
+  c.unrevoke(owner, id, 1, first);
+  c.run(1s);
+  ASSERT_EQ(c.node(1).find(c.key(id), c.now)->state, RecordState::removed);
+  c.insert({.id = id, .via = 2, .born_new = true, .lifetime = 60s});
+  c.run(20ms);
+  const uint32_t second = c.revoke(owner, id, 2);
+  c.run(1s);
+  const uint32_t late = c.unrevoke(owner, id, 3, first);
+  c.run(1s);
+  EXPECT_TRUE(c.answered(late, Re::not_found));
+  for (uint32_t p = 1; p <= 3; ++p) EXPECT_EQ(c.node(p).find(c.key(id), c.now)->state, RecordState::revoked) << p;
+  c.unrevoke(owner, id, 3, second);
+  c.run(1s);
+  for (uint32_t p = 1; p <= 3; ++p) EXPECT_EQ(c.node(p).find(c.key(id), c.now)->state, RecordState::removed) << p;
+}
+
 // The same, where the session lives again meanwhile: neither a late copy nor a coordinator that was cut off with the
 // revocation under way ends it.
 TEST(Node, ALiftedRevocationEndsNothingThatIsInsertedAfterIt) {

@@ -749,11 +749,14 @@ TEST_F(OwnerTest, ADegradedRevocationIsAskedForAgain) {
 
 TEST_F(OwnerTest, UnrevokeLifts) {
   owner->revoke(session(), 600s, now);
-  answer(*sent(), RequestAnswer{.status = Status::silent});
+  const Sent revoke = *sent();
+  answer(revoke, RequestAnswer{.status = Status::silent});
   event(), event();
   owner->unrevoke(session(), now);
   EXPECT_TRUE(owner->is_revoked(session())) << "until it is done";
-  answer(*sent(), RequestAnswer{.status = Status::ok});
+  const Sent unrevoke = *sent();
+  EXPECT_EQ(unrevoke.as<Unrevoke>().name, revoke.as<Revoke>().name);
+  answer(unrevoke, RequestAnswer{.status = Status::ok});
   EXPECT_EQ(event()->kind, Kind::done);
   EXPECT_FALSE(owner->is_revoked(session()));
   owner->insert({.id = session()}, now);
