@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "base/siphash.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -141,6 +142,29 @@ void siphash128_many(std::span<const SipJob> jobs, SipLanes lanes) {
   if (lanes == SipLanes::four) return in_lanes<4>(jobs, internal::siphash128_four_lanes);
 #endif
   for (const SipJob& j : jobs) one_lane(j);
+}
+
+void siphash128_many_of_16(const uint8_t* const keys[], const uint8_t* const messages[], size_t n, SipTag out[],
+                           SipLanes lanes) {
+#if defined(__x86_64__)
+  if (lanes == SipLanes::eight) {
+    const size_t left = n % 8, together = left <= 2 ? n - left : n;  // as above
+    internal::siphash128_eight_lanes_of_16(keys, messages, together, out);
+    for (size_t i = together; i < n; ++i) one_lane({keys[i], messages[i], 16, out[i].data()});
+    return;
+  }
+#endif
+  constexpr size_t kStep = 32;
+  SipJob jobs[kStep];
+  for (size_t done = 0; done < n; done += kStep) {
+    const size_t step = std::min(kStep, n - done);
+    for (size_t i = 0; i < step; ++i) jobs[i] = {keys[done + i], messages[done + i], 16, out[done + i].data()};
+    siphash128_many({jobs, step}, lanes);
+  }
+}
+
+void siphash128_many_of_16(const uint8_t* const keys[], const uint8_t* const messages[], size_t n, SipTag out[]) {
+  siphash128_many_of_16(keys, messages, n, out, best_sip_lanes());
 }
 
 void siphash128_many(std::span<const SipJob> jobs) {

@@ -50,6 +50,9 @@ struct SipJob {
 };
 void siphash128_many(std::span<const SipJob> jobs);
 
+// Messages of 16 bytes, as the IDs of most sessions are; out[i] must not lie inside a message or key.
+void siphash128_many_of_16(const uint8_t* const keys[], const uint8_t* const messages[], size_t n, SipTag out[]);
+
 // What the state starts from, before the key; 0xee: 128-bit result.
 inline constexpr uint64_t kSipInit[4] = {0x736f6d6570736575, 0x646f72616e646f6d ^ 0xee, 0x6c7967656e657261,
                                          0x7465646279746573};
@@ -58,5 +61,7 @@ inline constexpr uint64_t kSipInit[4] = {0x736f6d6570736575, 0x646f72616e646f6d 
 enum class SipLanes { one = 1, four = 4, eight = 8 };
 SipLanes best_sip_lanes();
 void siphash128_many(std::span<const SipJob> jobs, SipLanes lanes);
+void siphash128_many_of_16(const uint8_t* const keys[], const uint8_t* const messages[], size_t n, SipTag out[],
+                           SipLanes lanes);
 
 }  // namespace statecast

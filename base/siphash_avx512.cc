@@ -33,23 +33,31 @@ SC_AVX512 __m512i row(const SipJob& j, size_t block) {
   return _mm512_mask_mov_epi8(r, __mmask64(1) << (end - from - 1), _mm512_set1_epi8(static_cast<char>(j.length)));
 }
 
-// Messages of 16 bytes, as the IDs of most sessions are: two words and the one with the length.
+// Messages of 16 bytes: two words and the one with the length. REQUIRES: exactly G x 8.
 template <int G>
-SC_AVX512 void hash_of_16(const SipJob* jobs) {
+SC_AVX512 void hash_of_16(const uint8_t* const keys[], const uint8_t* const messages[], SipTag out[]) {
   SipVectors<G> s;
   __m512i words[G][2];
   for (int g = 0; g < G; ++g) {
-    const SipJob* j = jobs + g * kLanes;
-    s.start(g, [&](int lane) { return j[lane].key; });
-    const __m512i even = four_of_16([&](int i) { return j[2 * i].message; });
-    const __m512i odd = four_of_16([&](int i) { return j[2 * i + 1].message; });
+    const int first = g * kLanes;
+    s.start(g, [&](int lane) { return keys[first + lane]; });
+    const __m512i even = four_of_16([&](int i) { return messages[first + 2 * i]; });
+    const __m512i odd = four_of_16([&](int i) { return messages[first + 2 * i + 1]; });
     words[g][0] = _mm512_unpacklo_epi64(even, odd);
     words[g][1] = _mm512_unpackhi_epi64(even, odd);
   }
   s.absorb([&](int g) SC_AVX512_LAMBDA { return words[g][0]; });
   s.absorb([&](int g) SC_AVX512_LAMBDA { return words[g][1]; });
   s.absorb([&](int) SC_AVX512_LAMBDA { return avx512::splat(uint64_t(16) << 56); });
-  s.finish([&](int g, int lane) { return jobs[g * kLanes + lane].out; });
+  __m512i high[G], low[G];
+  s.finish(high, low);
+  for (int g = 0; g < G; ++g) {
+    SipTag* at = out + g * kLanes;
+    const __m512i half = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0);
+    const __m512i rest = _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4);
+    _mm512_storeu_si512(at, _mm512_permutex2var_epi64(high[g], half, low[g]));
+    _mm512_storeu_si512(at + kLanes / 2, _mm512_permutex2var_epi64(high[g], rest, low[g]));
+  }
 }
 
 // REQUIRES: exactly G x 8 jobs.
@@ -61,7 +69,6 @@ SC_AVX512 void hash(const SipJob* jobs) {
     shortest = n < shortest ? n : shortest;
     longest = n > longest ? n : longest;
   }
-  if (shortest == 16 && longest == 16) return hash_of_16<G>(jobs);
   const size_t fewest = shortest / kWord + 1, most = longest / kWord + 1;
   SipVectors<G> s;
   for (int g = 0; g < G; ++g) s.start(g, [&](int lane) { return jobs[g * kLanes + lane].key; });
@@ -96,6 +103,24 @@ SC_AVX512 void hash(const SipJob* jobs) {
 [[gnu::target(SC_AVX512_TARGET)]] void siphash128_eight_lanes(const SipJob* jobs, size_t n) {
   for (; n >= 4 * kLanes; jobs += 4 * kLanes, n -= 4 * kLanes) hash<4>(jobs);
   for (; n >= kLanes; jobs += kLanes, n -= kLanes) hash<1>(jobs);
+}
+
+[[gnu::target(SC_AVX512_TARGET)]] void siphash128_eight_lanes_of_16(const uint8_t* const keys[],
+                                                                    const uint8_t* const messages[], size_t n,
+                                                                    SipTag out[]) {
+  for (; n >= 4 * kLanes; keys += 4 * kLanes, messages += 4 * kLanes, out += 4 * kLanes, n -= 4 * kLanes)
+    hash_of_16<4>(keys, messages, out);
+  for (; n >= kLanes; keys += kLanes, messages += kLanes, out += kLanes, n -= kLanes)
+    hash_of_16<1>(keys, messages, out);
+  if (n == 0) return;
+  const uint8_t *key[kLanes], *message[kLanes];
+  SipTag tags[kLanes];
+  for (size_t i = 0; i < kLanes; ++i) {
+    key[i] = keys[i < n ? i : 0];
+    message[i] = messages[i < n ? i : 0];
+  }
+  hash_of_16<1>(key, message, tags);
+  for (size_t i = 0; i < n; ++i) out[i] = tags[i];
 }
 
 }  // namespace statecast::internal

@@ -16,6 +16,8 @@ namespace statecast::internal {
 
 // REQUIRES: avx512::available(); n a multiple of 8.
 void siphash128_eight_lanes(const SipJob* jobs, size_t n);
+// Of 16 bytes each.
+void siphash128_eight_lanes_of_16(const uint8_t* const keys[], const uint8_t* const messages[], size_t n, SipTag out[]);
 // REQUIRES: AVX2; n a multiple of 4.
 void siphash128_four_lanes(const SipJob* jobs, size_t n);
 

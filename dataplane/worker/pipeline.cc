@@ -299,13 +299,17 @@ void identify(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
     secrets[n] = &s.layout->groups[b.group[i]].secret;
     index[n++] = i;
   }
-  if (n != 0) {
+  if (n == b.count) [[likely]] {
+    session_keys(ids, secrets, b.key, n);
+    state.cache->prefetch(b.key, n);
+    std::memset(b.has_key, true, n);
+  } else if (n != 0) {
     session_keys(ids, secrets, keys.at, n);
     state.cache->prefetch(keys.at, n);
-  }
-  for (unsigned k = 0; k < n; ++k) {
-    b.key[index[k]] = keys.at[k];
-    b.has_key[index[k]] = true;
+    for (unsigned k = 0; k < n; ++k) {
+      b.key[index[k]] = keys.at[k];
+      b.has_key[index[k]] = true;
+    }
   }
   if (!b.fragments) return;
   // In the burst's order, so that a first fragment teaches those right behind it.
@@ -432,12 +436,13 @@ void resolve(Burst& b, const Snapshot& s, PipelineState& state, Instant now) {
       continue;
     }
     const bool pays = b.way[i] == Way::client && !b.is_special(i);
-    keys.at[n] = b.key[i];
     bytes[n] = pays ? b.parsed[i].l3_length : 0;  // 0: a look that spends nothing
     index[n++] = i;
   }
   if (n == 0) return;
-  state.cache->lookup(keys.at, bytes, n, now, hits.at);
+  if (n != b.count)
+    for (unsigned k = 0; k < n; ++k) keys.at[k] = b.key[index[k]];
+  state.cache->lookup(n == b.count ? b.key : keys.at, bytes, n, now, hits.at);
   if (state.gate) [[unlikely]] {
     for (unsigned k = 0; k < n; ++k) {
       const unsigned i = index[k];

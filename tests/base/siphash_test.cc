@@ -89,5 +89,25 @@ TEST(SipHash, LanesEqualLibsodium) {
   }
 }
 
+TEST(SipHash, SixteenBytesEqualLibsodium) {
+  Rng rng(seed());
+  for (SipLanes lanes : {SipLanes::one, SipLanes::four, SipLanes::eight}) {
+    if (lanes > best_sip_lanes()) continue;
+    for (size_t n = 0; n <= 80; ++n) {
+      std::vector<Message> messages;
+      for (size_t i = 0; i < n; ++i) messages.push_back(random_message(rng, 16));
+      std::vector<const uint8_t*> keys, bytes;
+      for (const Message& m : messages) keys.push_back(m.key.data()), bytes.push_back(m.bytes.data());
+      const SipTag untouched{0xa5};
+      std::vector<SipTag> out(n + 1, untouched);
+      siphash128_many_of_16(keys.data(), bytes.data(), n, out.data(), lanes);
+      for (size_t i = 0; i < n; ++i)
+        ASSERT_EQ(out[i], by_libsodium(messages[i].key, messages[i].bytes))
+            << "lanes " << static_cast<int>(lanes) << " message " << i << " of " << n << " SEED=" << seed();
+      ASSERT_EQ(out[n], untouched) << "of " << n;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace statecast
