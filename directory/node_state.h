@@ -30,6 +30,7 @@
 #include "directory/outbox.h"
 #include "directory/peers.h"
 #include "directory/store.h"
+#include "directory/version_memory.h"
 
 namespace statecast {
 
@@ -38,18 +39,17 @@ inline constexpr Duration kRemovedLife = 60s;
 inline constexpr Duration kMappingLifeMax = 120s;  // of a member's mapping without refresh
 inline constexpr Duration kEstablishedLife = 60s;
 inline constexpr Duration kRevokedLifeMax = 30 * 24h;
-inline constexpr Duration kLongestRetry = 5s;  // of any request: a revocation outlives its late copies
-inline constexpr Duration kWithdrawnMemory = 15s;
+inline constexpr Duration kLongestRetry = 5s;    // of any request: a revocation outlives its late copies
+inline constexpr Duration kLateCopies = 15s;     // so long they are refused, of what was withdrawn or lifted
 inline constexpr Duration kOutcomeMemory = 30s;  // a request that comes again gets the same outcome
 inline constexpr size_t kPendingPerOriginMax = 1024;
 inline constexpr size_t kPendingMax = 65'536;      // writes, and requests
 inline constexpr size_t kOutcomesMax = 65'536;     // of requests that are over; the oldest are forgotten first
 inline constexpr Duration kSilentAskerLife = 10s;  // asked at least every 800 ms as long as anybody waits
-inline constexpr size_t kWithdrawnMax = 65'536;
-inline constexpr size_t kWaitersMax = 8;          // copies and renewals of one insert under way
-inline constexpr size_t kMembersListedMax = 300;  // of one heartbeat; more take turns
-inline constexpr Duration kRetiredLife = 120s;    // what was of a slot that this node has left, since anybody asked
-inline constexpr size_t kRetiredPlaces = 16'384;  // looked at per heartbeat when it ends
+inline constexpr size_t kWaitersMax = 8;           // copies and renewals of one insert under way
+inline constexpr size_t kMembersListedMax = 300;   // of one heartbeat; more take turns
+inline constexpr Duration kRetiredLife = 120s;     // what was of a slot that this node has left, since anybody asked
+inline constexpr size_t kRetiredPlaces = 16'384;   // looked at per heartbeat when it ends
 inline constexpr Duration kMovedMemory = kMappingLifeMax;
 inline constexpr Duration kRefreshLate = kLongestRetry + kPermitLife;
 inline constexpr size_t kFormersMax = 16;  // views
@@ -194,14 +194,6 @@ struct Write {
   Instant deadline, resend;
 };
 
-// An insert that was withdrawn, or a revocation that was lifted: late copies of it are refused.
-struct WithdrawnKey {
-  SessionKey key;
-  NodeId owner;
-  Version version;
-  auto operator<=>(const WithdrawnKey&) const = default;
-};
-
 // A removal, revocation or unrevocation at its coordinator.
 struct Request {
   enum class Kind : uint8_t { remove, revoke, unrevoke };
@@ -342,13 +334,12 @@ struct Node::State {
   void reuse_write(Write& w);
   bool apply_held(const Record& r, Instant expires, bool fresh, ProxyId source, Instant now, bool lifted = false);
   void settle_placed(StoredRecord s, Instant now);
-  void remember_withdrawn(const WithdrawnKey& w, Instant now);
   bool is_withdrawn(const Record& r) const { return withdrawn.contains({r.key, r.owner, r.version}); }
   // Of revocations whose lift this node has heard of not long ago, whatever stands there now.
   bool is_lifted(const SessionKey& key, const Version& revocation) const {
     return withdrawn.contains(lifted_key(key, revocation));
   }
-  static WithdrawnKey lifted_key(const SessionKey& key, const Version& revocation) {
+  static VersionKey lifted_key(const SessionKey& key, const Version& revocation) {
     return {key, {}, {0, kId24Max, revocation.counter}};
   }
   bool room_for(const Record& r, Instant now);
@@ -553,8 +544,8 @@ struct Node::State {
   std::vector<Write*> free_writes;
   InsertAnswer released;    // the last one: they keep their memory
   RefreshAnswer refreshed;  // the same
-  std::set<WithdrawnKey> withdrawn;
-  std::deque<std::pair<Instant, WithdrawnKey>> withdrawn_order;
+  VersionMemory withdrawn;  // inserts that were withdrawn, and revocations that were lifted
+  VersionMemory outlived;   // mappings that would have lived longer than what has taken their place
 
   std::map<uint32_t, Request> requests;
   std::multimap<SessionKey, uint32_t> requests_of;

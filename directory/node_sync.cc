@@ -263,6 +263,7 @@ void Node::State::take_synced(Peer& p, const Record& r, Instant now) {
   // Ranges are joined, so that it also sends what it has of slots that it left long ago: only what forbids is heard.
   const bool binds = is_tombstone(r.state) && !is_lift(r);
   if (!speaks_for(p, r.key.slot()) && !binds) return;
+  if (outlived.contains({r.key, r.owner, r.version})) return;  // the chunk was long on its way
   Walk* walk = walk_of(p.id);
   // Of one that is out of sync itself: it counts for nothing, unless nobody knows better in the end.
   const bool doubts = walk && walk->lacking.test(r.key.slot().value) && !binds;

@@ -326,7 +326,7 @@ void Node::State::lose(Write& w, InsertAnswer::Status status, const std::optiona
     return;
   }
   if (give_up_copy(r, options.self, now)) {
-    remember_withdrawn({r.key, r.owner, r.version}, now);
+    withdrawn.remember({r.key, r.owner, r.version}, now + kLateCopies, now);
     for (ProxyId id : others(r.key.slot())) send(id, 0, Withdraw{r.key, r.version, r.owner});
   }
   for (const Waiter& waiter : lost.waiters) {
@@ -485,21 +485,12 @@ void Node::State::on_withdraw(ProxyId from, const Withdraw& m, Instant now) {
   const Placed* p = placed.find(m.key);
   const bool here = p && p->record.owner == m.owner && p->record.version == m.version;
   if (here && !give_up_copy(Record(p->record), from, now)) return;
-  remember_withdrawn({m.key, m.owner, m.version}, now);
+  withdrawn.remember({m.key, m.owner, m.version}, now + kLateCopies, now);
   if (!here) return;
   Write** of = write_of.find(m.key);  // this replica may have been completing it
   if (!of) return;
   Write& w = **of;
   if (w.record.owner == m.owner && w.record.version == m.version) lose(w, InsertAnswer::Status::busy, {}, now);
-}
-
-void Node::State::remember_withdrawn(const WithdrawnKey& w, Instant now) {
-  if (!withdrawn.insert(w).second) return;
-  withdrawn_order.emplace_back(now, w);
-  while (withdrawn_order.size() > kWithdrawnMax || withdrawn_order.front().first + kWithdrawnMemory <= now) {
-    withdrawn.erase(withdrawn_order.front().second);
-    withdrawn_order.pop_front();
-  }
 }
 
 // Its coordinator has been silent for too long.
@@ -525,7 +516,7 @@ void Node::State::complete(const SessionKey& key, Instant now) {
 // Makes a record the held one, unless what is held stands above it. Changes of owner and tombstones are listed for the
 // other replicas and pushed to whoever holds the old record.
 bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, ProxyId source, Instant now, bool lifted) {
-  if (is_lift(in)) remember_withdrawn(lifted_key(in.key, in.version), now);
+  if (is_lift(in)) withdrawn.remember(lifted_key(in.key, in.version), now + kLateCopies, now);
   StoredRecord ex = store.find(in.key, now);
   const bool doubted = doubtful.erase(in.key) > 0;
   if (ex && !(doubted && !ex.is(in)) && !supersedes(in, ex.record())) {
@@ -536,6 +527,9 @@ bool Node::State::apply_held(const Record& in, Instant expires, bool fresh, Prox
   if (expires <= now || !room_for(in, now)) return false;
   std::optional<Record> before;
   if (ex) before = ex.record();
+  // Where that ends first, a late copy of what it replaced would stand again, and the term with it.
+  if (before && !is_tombstone(before->state) && expires < ex.expires())
+    outlived.remember({before->key, before->owner, before->version}, std::max(ex.expires(), now + kLateCopies), now);
   // A bucket is named by its owner's incarnation and counter.
   bool owners = before && before->owner == in.owner && before->version.incarnation == in.version.incarnation;
   bool bucket_kept = owners && before->bucket_counter >= in.bucket_counter;

@@ -135,6 +135,49 @@ TEST(NodeView, ANewReplicaKnowsNothingBeforeTheHandOver) {
   EXPECT_EQ(ask_one(c, id, 4)->status, Qu::live);
 }
 
+// A session closes, its tuple is used again at the same member, and that half-open mapping ends; all before a chunk
+// arrives that still has the closing one. Terms start anew where a record has ended: it must not stand above who came
+// then.
+TEST(NodeView, AChunkThatWasLongOnItsWayBringsNothingBack) {
+  Cluster c({});
+  c.run(2s);
+  c.next_view({1, 2, 4});
+  SessionId id = session_of(c, {1, 2, 4});
+  ASSERT_EQ(insert(c, id, 1, 1), In::ok);
+  c.insert({.member = 1, .id = id, .state = RecordState::closing, .lifetime = 60s});
+  c.run(50ms);
+  // Node 1's chunks come; those of 2 are on their way, however often it is asked; 3 says nothing.
+  MessageHeader asked;
+  int dropped = 0;
+  std::optional<SyncChunk> late;
+  c.filter = [&](NodeId from, NodeId to, const Message& m) {
+    const auto* chunk = std::get_if<SyncChunk>(&m.body);
+    if (!chunk || from == NodeId::proxy(ProxyId{1}) || to != NodeId::proxy(ProxyId{4})) return true;
+    if (from == NodeId::proxy(ProxyId{3})) return false;
+    const auto& r = chunk->records;
+    if (!late && std::any_of(r.begin(), r.end(), [&](auto& x) { return x.key == c.key(id); })) late = *chunk;
+    asked = m.header;
+    dropped += late.has_value();
+    return !late;
+  };
+  for (uint32_t p : {1u, 2u, 3u, 4u}) c.tell(p);
+  ASSERT_TRUE(c.run_until([&] { return late && c.node(4).is_held(c.key(id)); }, 2s));
+  ASSERT_FALSE(c.node(4).in_sync(c.key(id).slot()));
+  c.insert({.member = 1, .id = id, .born_new = true, .lifetime = 500ms});
+  c.run(1s);
+  ASSERT_FALSE(c.node(1).find(c.key(id), c.now) || c.node(4).find(c.key(id), c.now));
+  const uint32_t next = c.insert({.member = 3, .id = id, .via = 1, .born_new = true});
+  c.run(50ms);
+  ASSERT_EQ(c.insert_answer(next)->status, In::ok);
+  const int before = dropped;
+  ASSERT_TRUE(c.run_until([&] { return dropped > before; }, 2s));  // so that nothing else answers this question
+  c.filter = nullptr;
+  c.send(NodeId::proxy(ProxyId{2}), NodeId::proxy(ProxyId{4}), asked, *late);
+  EXPECT_TRUE(c.run_until([&] { return all_in_sync(c); }, 3s));
+  c.run(500ms);
+  for (uint32_t p : {1u, 2u, 4u}) EXPECT_EQ(ask_one(c, id, p)->member, MemberId{3}) << p;
+}
+
 TEST(NodeView, AReplicaDiesDuringTheHandOver) {
   Cluster c({});
   c.run(2s);
