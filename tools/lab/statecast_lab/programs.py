@@ -28,12 +28,13 @@ def start_time(pid):
 
 
 class Lab:
-    def __init__(self, name="sc", programs=None, impaired=False, seed=1, etcd=False):
+    def __init__(self, name="sc", programs=None, impaired=False, seed=1, etcd=False, replicas=3):
         self.name = name
         self.build = os.path.abspath(programs or os.path.join(ROOT, "build"))
         self.state = f"/run/statecast-lab-{name}"
         self.net = Network(name, impaired, etcd)
         self.etcd = etcd        # the proxies' view comes from it
+        self.replicas = replicas
         self.seed = seed        # of the impaired links
         self.links = None       # statecast-link, where the underlay is impaired
 
@@ -303,9 +304,12 @@ def etcd_url():
     return f"http://{topo.management_address('etcd')}:2379"
 
 
-def directory_yaml():
-    """Shorter times than the defaults, so that a test of them takes seconds."""
-    return [f"directory: {{etcd: {{endpoints: [\"{etcd_url()}\"], lease: 2s, hold_down: 4s, settle: 1s}}}}"]
+def directory_yaml(lab):
+    """With etcd, shorter times than the defaults, so that a test of them takes seconds."""
+    lines = ["directory:", f"  replicas: {lab.replicas}", f"  writes: {min(2, lab.replicas)}"]
+    if lab.etcd:
+        lines.append(f"  etcd: {{endpoints: [\"{etcd_url()}\"], lease: 2s, hold_down: 4s, settle: 1s}}")
+    return lines
 
 
 def fleet_yaml():
@@ -322,7 +326,7 @@ def proxy_yaml(lab, proxy):
              "dpdk:", "  huge_pages: false", "  memory_mb: 192", f"  cores: [{(n - 1) % (os.cpu_count() or 1)}]",
              f"  file_prefix: {lab.name}-{proxy}", "  idle_sleep: 200us", "  packet_buffers: 8192",
              "cache: {sessions: 65536, negative: 4096, miss_packets: 2048, miss_packets_per_group: 1024}",
-             *(directory_yaml() if lab.etcd else []),
+             *directory_yaml(lab),
              "ports:",
              f"  - {{name: wan, device: \"net_af_packet0,iface=wan{ring}\", role: anycast, addresses: [\"{own4}/24\", \"{own6}/64\"],",
              f"     gateways: [\"{router4}\", \"{router6}\"]}}",
