@@ -390,7 +390,7 @@ void Node::State::on_query(const Incoming& in, const Query& m, Instant now) {
   if (a.target == Target::member && dead(a.member, now)) {
     return answer(QueryAnswer::Status::unavailable, count.query_unavailable);
   }
-  if (!may_grant(m.key.slot(), *group, now)) {
+  if (!may_grant(m.key.slot(), *group, now) || is_unproven(s, now)) {
     return answer(QueryAnswer::Status::ask_another, count.query_ask_another);
   }
   if (const ByteShare* share = s.share(); share && share->left == 0)
@@ -540,7 +540,7 @@ void Node::State::on_revoke(const MessageHeader& h, NodeId from, const Revoke& m
   bool revoked_already = s && s.state() == RecordState::revoked;
   const Version ours = revocation_version(r.version.term + kRevocationTerms, m.name);
   // A late copy, or sent again by an owner who did not know yet that it has been lifted.
-  if (is_lifted(key, ours) || (s && is_lift(r) && r.version.counter == ours.counter))
+  if (is_lifted(key, ours, now) || (s && is_lift(r) && r.version.counter == ours.counter))
     return answer_request(h, from, RequestAnswer::Status::not_found);
   // What stands here already is only confirmed.
   if (!revoked_already || r.version.counter != ours.counter) r.version = ours;

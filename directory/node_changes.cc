@@ -72,7 +72,7 @@ void Node::State::on_superseded(const Record& by, Instant now) {
       r.newest = std::max(r.newest, by.version);
       continue;
     }
-    if (is_lifted(by.key, r.record.version) || is_lifted(by.key, r.newest)) {
+    if (is_lifted(by.key, r.record.version, now) || is_lifted(by.key, r.newest, now)) {
       finish(r, now);
       continue;
     }

@@ -305,6 +305,7 @@ struct Node::State {
   void hold(Write& w, InsertAnswer::Status status, Instant now);
   bool lower(Record& r, Instant now);
   uint16_t pending_term(const SessionKey& key) const;
+  bool is_proven(const Write& w, unsigned copies, Instant now);
   void lose(Write& w, InsertAnswer::Status status, const std::optional<Record>& record, Instant now);
   void release(const Waiter& w, StoredRecord s, InsertAnswer::Status status, unsigned copies, Instant now);
   void answer_insert(const Waiter& w, const InsertAnswer& answer);
@@ -334,10 +335,13 @@ struct Node::State {
   void reuse_write(Write& w);
   bool apply_held(const Record& r, Instant expires, bool fresh, ProxyId source, Instant now, bool lifted = false);
   void settle_placed(StoredRecord s, Instant now);
-  bool is_withdrawn(const Record& r) const { return withdrawn.contains({r.key, r.owner, r.version}); }
+  bool is_withdrawn(const Record& r, Instant now) const { return withdrawn.contains({r.key, r.owner, r.version}, now); }
+  bool is_unproven(StoredRecord s, Instant now) const {
+    return unproven.contains({s.key(), s.owner(), s.version()}, now);
+  }
   // Of revocations whose lift this node has heard of not long ago, whatever stands there now.
-  bool is_lifted(const SessionKey& key, const Version& revocation) const {
-    return withdrawn.contains(lifted_key(key, revocation));
+  bool is_lifted(const SessionKey& key, const Version& revocation, Instant now) const {
+    return withdrawn.contains(lifted_key(key, revocation), now);
   }
   static VersionKey lifted_key(const SessionKey& key, const Version& revocation) {
     return {key, {}, {0, kId24Max, revocation.counter}};
@@ -546,6 +550,7 @@ struct Node::State {
   RefreshAnswer refreshed;  // the same
   VersionMemory withdrawn;  // inserts that were withdrawn, and revocations that were lifted
   VersionMemory outlived;   // mappings that would have lived longer than what has taken their place
+  VersionMemory unproven;   // degraded, and all permits that are valid may be older: not granted yet
 
   std::map<uint32_t, Request> requests;
   std::multimap<SessionKey, uint32_t> requests_of;

@@ -263,7 +263,7 @@ void Node::State::take_synced(Peer& p, const Record& r, Instant now) {
   // Ranges are joined, so that it also sends what it has of slots that it left long ago: only what forbids is heard.
   const bool binds = is_tombstone(r.state) && !is_lift(r);
   if (!speaks_for(p, r.key.slot()) && !binds) return;
-  if (outlived.contains({r.key, r.owner, r.version})) return;  // the chunk was long on its way
+  if (outlived.contains({r.key, r.owner, r.version}, now)) return;  // the chunk was long on its way
   Walk* walk = walk_of(p.id);
   // Of one that is out of sync itself: it counts for nothing, unless nobody knows better in the end.
   const bool doubts = walk && walk->lacking.test(r.key.slot().value) && !binds;
@@ -288,7 +288,7 @@ void Node::State::take_synced(Peer& p, const Record& r, Instant now) {
 // are placed this one was first: what came since does not count yet.
 void Node::State::take_placed(const SyncChunk::Placed& in, Instant now) {
   const Record& r = in.record;
-  if (!group_of(r.group) || !lacks(r.key.slot()) || is_withdrawn(r)) return;
+  if (!group_of(r.group) || !lacks(r.key.slot()) || is_withdrawn(r, now)) return;
   StoredRecord s = store.find(r.key, now);
   if ((s && !supersedes(r, s.record())) || !room_for(r, now)) return;
   const Placed* p = placed.find(r.key);

@@ -53,7 +53,7 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
     ++count.insert_busy;
     answer_insert(waiter, {.status = Status::busy});
   };
-  if (is_withdrawn(r)) return busy();
+  if (is_withdrawn(r, now)) return busy();
   const Placed* p = placed.find(r.key);
   if (p && p->expires > now) {
     if (p->record.owner != r.owner) return busy();
@@ -257,9 +257,11 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
   bool ours = p && same(p->record, done.record);
   bool lowered = status == InsertAnswer::Status::degraded && !counted_elsewhere(done.record) && lower(done.record, now);
   if (lowered && ours) placed.erase(done.record.key);
+  const bool proven = status == InsertAnswer::Status::ok || is_proven(done, n, now);
   apply_held(done.record, done.expires, fresh, {}, now);
   StoredRecord s = store.find(done.record.key, now);
   bool kept = s && s.is(done.record);
+  if (kept && !proven) unproven.remember({s.key(), s.owner(), s.version()}, now + kPermitLife, now);
   if (kept) {
     for (ProxyId id : others(done.record.key.slot())) {
       const PlaceAck::Status* said = done.answers.find(id);
@@ -282,6 +284,17 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
   }
 }
 
+// Whether a degraded insert may be granted at once. Its coordinator may have been cut off since it got its permits, and
+// the others may have acknowledged another owner's insert meanwhile: then as many as permit must have answered this
+// one. Otherwise it waits until all permits that count are newer; a renewal of what has waited need not.
+bool Node::State::is_proven(const Write& w, unsigned copies, Instant now) {
+  const View& v = options.view;
+  const unsigned permits = std::max(v.replica_count() - v.write_count(), 1u);
+  const StoredRecord before = store.find(w.record.key, now);
+  return group_of(w.record.group)->partition_available || copies > permits ||
+         (before && before.owner() == w.record.owner && !is_unproven(before, now));
+}
+
 // Of a degraded insert nothing is promised. It gets term 0, so that no other owner's record that W replicas
 // acknowledged, on the other side of a partition, gives way to it. Where an earlier insert of its owner was promised,
 // or this one by another coordinator, or it has passed another owner's record, it keeps its term.
@@ -295,7 +308,7 @@ bool Node::State::lower(Record& r, Instant now) {
 // The ingress proxy gets its entry with the packet, the owner its answer.
 void Node::State::release(const Waiter& w, StoredRecord s, InsertAnswer::Status status, unsigned n, Instant now) {
   const DirectoryGroup& group = *group_of(s.group());
-  if (w.ingress.value != 0 && may_grant(s.key().slot(), group, now)) {
+  if (w.ingress.value != 0 && may_grant(s.key().slot(), group, now) && !is_unproven(s, now)) {
     Grant g = grant(s, group, w.ingress, now);
     Entry e{.key = s.key(),
             .group = s.group(),
@@ -434,7 +447,7 @@ PlaceAck Node::State::judge_place(const Record& r, bool born_new, Instant now) {
     ack.record = std::move(record);
     return ack;
   };
-  if (is_withdrawn(r)) return no(PlaceAck::Status::refused);
+  if (is_withdrawn(r, now)) return no(PlaceAck::Status::refused);
   if (StoredRecord s = store.find(r.key, now); s && !doubtful.contains(r.key)) {
     const Record held = s.record();
     auto conflict = [&] { return no(PlaceAck::Status::conflict, wire_record(held, s.expires(), now)); };

@@ -3,13 +3,14 @@
 //
 //   VersionMemory withdrawn;
 //   withdrawn.remember({key, owner, version}, now + 15s, now);
-//   if (withdrawn.contains({key, owner, version})) refuse();
+//   if (withdrawn.contains({key, owner, version}, now)) refuse();
 //
-// At most kMost; of more, those that are over first go first. What is over is forgotten with the next one that comes.
+// At most kMost; of more, those that are over first go first.
 // Threads: one. Ownership: value.
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -31,17 +32,27 @@ class VersionMemory {
  public:
   static constexpr size_t kMost = 65'536;
 
-  bool contains(const VersionKey& v) const { return known_.contains(v); }
+  bool contains(const VersionKey& v, Instant now) const {
+    const auto at = known_.find(v);
+    return at != known_.end() && at->second > now;
+  }
+  // Until the later of what is known and this.
   void remember(const VersionKey& v, Instant until, Instant now) {
-    if (known_.insert(v).second) ends_.emplace(until, v);
-    while (!ends_.empty() && (ends_.size() > kMost || ends_.begin()->first <= now)) {
-      known_.erase(ends_.begin()->second);
-      ends_.erase(ends_.begin());
-    }
+    while (!ends_.empty() && ends_.begin()->first <= now) forget_first();
+    const auto [at, first] = known_.try_emplace(v, until);
+    if (!first && at->second >= until) return;
+    if (!first) ends_.erase({at->second, v});
+    at->second = until;
+    ends_.emplace(until, v);
+    if (ends_.size() > kMost) forget_first();
   }
 
  private:
-  std::set<VersionKey> known_;
+  void forget_first() {
+    known_.erase(ends_.begin()->second);
+    ends_.erase(ends_.begin());
+  }
+  std::map<VersionKey, Instant> known_;
   std::set<std::pair<Instant, VersionKey>> ends_;
 };
 

@@ -532,6 +532,52 @@ TEST(Node, AReplicaThatIsCutOffKnowsOfNoConflict) {
   EXPECT_EQ(c.insert_answer(renewed)->status, In::ok);
 }
 
+// Its permits are older than the cut: it grants a degraded insert only when those that count are newer, so never.
+TEST(Node, ADegradedInsertIsNotGrantedByPermitsOfBefore) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.isolate(1);
+  const uint32_t ours = c.insert({.member = 2, .id = id, .via = 1, .ingress = 1, .born_new = true});
+  const uint32_t theirs = c.insert({.member = 1, .id = id, .via = 2, .ingress = 2, .born_new = true});
+  c.run(300ms);
+  ASSERT_EQ(c.insert_answer(ours)->status, In::degraded);
+  ASSERT_EQ(c.insert_answer(theirs)->status, In::ok);
+  EXPECT_FALSE(c.lease(1, c.key(id)));
+  EXPECT_EQ(c.packets_released(ours), 0u);
+  uint32_t q = c.query(1, id, 1);
+  c.run(5ms);
+  EXPECT_EQ(c.query_answer(q)->status, Qu::ask_another);
+  EXPECT_TRUE(c.lease(2, c.key(id)));
+}
+
+// Where W is more than permits need, those who answered say enough.
+TEST(Node, ADegradedInsertThatOthersAnsweredIsGrantedAtOnce) {
+  Cluster c({.writes = 3});
+  c.run(kSettled);
+  c.stop(3);
+  SessionId id = c.session(40000);
+  const uint32_t r = c.insert({.member = 1, .id = id, .via = 1, .ingress = 1, .born_new = true});
+  c.run(300ms);
+  ASSERT_EQ(c.insert_answer(r)->status, In::degraded);
+  EXPECT_TRUE(c.lease(1, c.key(id)));
+  EXPECT_EQ(c.packets_released(r), 1u);
+}
+
+// The others were slow, and not cut off.
+TEST(Node, ADegradedInsertIsGrantedOncePermitsAreNewer) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.filter = [](NodeId, NodeId, const Message& m) { return !std::holds_alternative<Place>(m.body); };
+  const uint32_t r = c.insert({.member = 1, .id = id, .via = 1, .ingress = 1, .born_new = true});
+  c.run(300ms);
+  ASSERT_EQ(c.insert_answer(r)->status, In::degraded);
+  EXPECT_FALSE(c.lease(1, c.key(id)));
+  c.run(1s);
+  EXPECT_EQ(c.ask(1, id)->status, Qu::live);
+}
+
 // Node 1 does not know yet that it is cut off. Of a degraded insert nothing is promised, and so it must not stand above
 // what its owner goes on to be promised on the other side.
 TEST(Node, ADegradedInsertDoesNotPassAnotherOwnersRecord) {
