@@ -26,6 +26,7 @@ enum class ConfigProtocol : uint8_t { any, tcp, udp };
 enum class UnknownSession : uint8_t { drop, stateless, admit };
 enum class Partition : uint8_t { safe, available };
 enum class Degraded : uint8_t { accept, refuse };
+enum class ConfigInsertForm : uint8_t { insert, insert_and_forward, insert_and_return };
 enum class ConfigQueryForm : uint8_t { query, query_and_forward, query_and_return };
 
 struct RuleConfig {  // one of a group's ordered rules; the first match wins
@@ -165,6 +166,8 @@ struct AgentConfig {
   Endpoint bind;                      // default 0.0.0.0:0, or [::]:0 where the proxies are on IPv6
   std::vector<ProxyPeerConfig> proxies;
   std::vector<GroupConfig> groups;  // those this member serves
+  ConfigInsertForm insert = ConfigInsertForm::insert_and_forward;
+  uint32_t insert_queue = 4'096;  // packets that wait for `insert: insert`
   bool operator==(const AgentConfig&) const = default;
 };
 

@@ -496,6 +496,19 @@ const Table<AgentConfig>& agent_table() {
                   .audience = expert,
                   .fallback = "any address and port",
                   .sentence = "Underlay address and UDP port that the agent's envelopes leave from."}));
+    t.add(scalar("insert", &AgentConfig::insert,
+                 choice_value<ConfigInsertForm>({{ConfigInsertForm::insert, "insert"},
+                                                 {ConfigInsertForm::insert_and_forward, "insert_and_forward"},
+                                                 {ConfigInsertForm::insert_and_return, "insert_and_return"}}),
+                 {.reload = init,
+                  .audience = tuning,
+                  .sentence = "Where the first reply of a session (a SYN/ACK) is until the directory has the session: "
+                              "`insert_and_forward`: in the insert, and then at the proxy, with the session's lease; "
+                              "`insert_and_return`: in the insert and its answer; `insert`: here."}));
+    t.add(scalar("insert_queue", &AgentConfig::insert_queue, number_value<uint32_t>(1, 1'000'000),
+                 {.reload = init,
+                  .audience = tuning,
+                  .sentence = "Most replies that wait here with `insert: insert`; more go as `insert_and_forward`."}));
     t.add(sections("proxies", &AgentConfig::proxies, proxy_peer_table(), agent,
                    {.reload = init, .required = true, .sentence = "All proxies of the fleet; see below."}));
     t.add(sections("groups", &AgentConfig::groups, group_table(), agent,

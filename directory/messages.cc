@@ -162,8 +162,9 @@ void walk(auto& io, Of<Insert> auto& m) {
   io.u40(m.bucket_counter);
   io.flag(m.born_new);
   proxy_or_none(io, m.ingress);
+  io.flag(m.returns);
   io.packet(m.packet);
-  io.check(!is_tombstone(m.state));
+  io.check(!is_tombstone(m.state) && !(m.returns && m.packet.empty()));
   destination(io, m.state, m.target, m.member);
 }
 
@@ -173,6 +174,7 @@ void walk(auto& io, Of<InsertAnswer> auto& m) {
   io.u8(m.copies);
   version(io, m.version);
   io.list8(m.replicas, kReplicasMax, kProxy);
+  io.packet(m.packet);
   io.optional(m.record, kRecord);
 }
 

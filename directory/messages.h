@@ -131,7 +131,8 @@ struct Insert {
   uint64_t bucket_bytes = kUnlimitedBytes;
   uint64_t bucket_counter = 0;  // the counter that set the bucket: a record that has this one keeps what is left of it
   bool born_new = false;        // of a later SYN/ACK or proven handshake: passes a removal tombstone
-  ProxyId ingress;              // 0: plain insert. Otherwise insertAndForward: entry and packet go there
+  ProxyId ingress;              // 0: plain insert. Otherwise its cache entry goes there
+  bool returns = false;         // insertAndReturn: the packet comes back with the answer; else it goes with the entry
   Bytes packet;                 // the member's reply to release with it (empty for a plain insert)
 };
 struct InsertAnswer {
@@ -147,6 +148,7 @@ struct InsertAnswer {
   uint8_t copies = 0;
   Version version;                // as stored: the coordinator sets the term
   std::vector<ProxyId> replicas;  // of the slot; where refreshes go
+  Bytes packet;                   // insertAndReturn, with ok and degraded: the insert's
   std::optional<Record> record;   // with conflict; with refused, where the owner's own record is newer
 };
 struct Remove {

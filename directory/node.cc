@@ -312,7 +312,7 @@ bool Node::State::belongs_here(const MessageHeader& h, NodeId from, const Body& 
 void Node::State::on_insert(const Incoming& in, const Insert& m, Instant now) {
   const MessageHeader& h = in.message.header;
   const NodeId from = in.from;
-  Waiter waiter{reply_to(h, from), h.origin, h.request, m.ingress, {m.packet.begin(), m.packet.end()}};
+  Waiter waiter{reply_to(h, from), h.origin, h.request, m.ingress, m.returns, {m.packet.begin(), m.packet.end()}};
   if (!acts_for(h, from)) {
     ++count.message_malformed;
     return;

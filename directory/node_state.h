@@ -145,6 +145,7 @@ struct Waiter {
   NodeId reply_to, origin;
   uint32_t request = 0;
   ProxyId ingress;
+  bool returns = false;  // the packet goes back with the answer, not with the entry
   std::vector<uint8_t> packet;
 };
 

@@ -73,7 +73,7 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
     return o.origin == waiter.origin && o.request == waiter.request && o.reply_to == waiter.reply_to;
   });
   if (copy != w.waiters.end()) {
-    *copy = std::move(waiter);
+    if (!waiter.packet.empty()) *copy = std::move(waiter);
   } else if (w.waiters.size() < kWaitersMax) {
     ++pending[waiter.origin];
     w.waiters.push_back(std::move(waiter));
@@ -318,13 +318,14 @@ void Node::State::release(const Waiter& w, StoredRecord s, InsertAnswer::Status 
             .lease_ms = g.lease_ms,
             .lease_bytes = g.bytes,
             .echo = options.newest_stamp ? options.newest_stamp(w.ingress, now) : Stamp{},
-            .packet = w.packet};
+            .packet = w.returns ? Bytes() : Bytes(w.packet)};
     send(NodeId::proxy(w.ingress), w.request, w.origin, e);
   }
   InsertAnswer& answer = released;
   answer.status = status;
   answer.copies = static_cast<uint8_t>(n);
   answer.version = s.version();
+  answer.packet = w.returns ? Bytes(w.packet) : Bytes();
   const auto replicas = options.view.replicas(s.key().slot());
   answer.replicas.assign(replicas.begin(), replicas.end());
   answer_insert(w, answer);

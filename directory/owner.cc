@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Every request is a Pending until it is answered: sent to one proxy, after max(100 ms, 2 x RTT) to the next, then with
-// back-off. Its number and content stay the same, so that a second copy changes nothing. Its timers are in
-// owner_timers.cc.
+// What a member says of its sessions, and what the answers mean. How requests go out is in owner_requests.cc, the
+// timers are in owner_timers.cc.
 #include "directory/owner.h"
 
 #include <algorithm>
@@ -12,18 +11,14 @@ namespace statecast {
 
 namespace {
 
-constexpr Duration kRetryMin = 100ms;  // design, "Functions"
-constexpr Duration kBackOffMax = 5s;
-constexpr Duration kRttMax = 5s;      // what is more is not known yet
-constexpr Duration kBusyUnit = 50ms;  // design, "Ownership and versions"
 constexpr unsigned kBusyTries = 3;
 constexpr Duration kRefusedWait = 1s;       // an established session that was refused tries again
-constexpr Duration kSilentPoll = 1s;        // stored, not yet silent: asks again, should the answer have been lost
 constexpr Duration kRequestPatience = 60s;  // remove, unrevoke
 // Revocations that are sent again leave most of what a node takes of one member (1,024 until silent) to inserts. Where
 // silence takes longer than this (a replica that is down), the next ones go.
 constexpr size_t kResendsMax = 256;
 constexpr Duration kResendSilence = 4s;
+constexpr Duration kSilentPoll = 1s;  // as owner_requests.cc has it
 
 KeyedHash::Key random_key(Rng& rng) {
   KeyedHash::Key key;
@@ -88,10 +83,14 @@ void Owner::insert(const OwnerInsert& insert, Instant now) {
   // A late copy of the SYN/ACK does not take an established session back.
   bool established = insert.established || s->state == RecordState::established;
   s->state = established ? RecordState::established : RecordState::half_open;
-  start_insert(
-      handles_.at(insert.id), *s,
-      {.born_new = insert.born_new, .ingress = insert.ingress, .hint = insert.replica_hint, .packet = insert.packet},
-      now);
+  const bool full = insert.form == InsertForm::insert && waiting_ >= options_.waiting_max;
+  start_insert(handles_.at(insert.id), *s,
+               {.born_new = insert.born_new,
+                .ingress = insert.ingress,
+                .hint = insert.replica_hint,
+                .packet = insert.packet,
+                .form = full ? InsertForm::insert_and_forward : insert.form},
+               now);
 }
 
 void Owner::establish(const SessionId& id, Instant now) {
@@ -201,6 +200,8 @@ void Owner::start_insert(uint32_t handle, Session& s, const StartInsert& how, In
                                                           : options_.half_open_lifetime;
   Pending p{.kind = Pending::Kind::insert, .id = s.id, .handle = handle, .hint = how.hint, .quiet = how.quiet};
   p.packet.assign(how.packet.begin(), how.packet.end());
+  p.form = how.form;
+  if (p.waits() && p.hint.value == 0) p.hint = how.ingress;
   p.body = Insert{.id = s.id,
                   .state = s.state,
                   .target = Target::member,
@@ -211,7 +212,8 @@ void Owner::start_insert(uint32_t handle, Session& s, const StartInsert& how, In
                   .bucket_bytes = s.bucket_bytes,
                   .bucket_counter = s.bucket_counter,
                   .born_new = how.born_new,
-                  .ingress = how.ingress};
+                  .ingress = p.waits() ? ProxyId{} : how.ingress,
+                  .returns = how.form == InsertForm::insert_and_return && !how.packet.empty()};
   ++counters_.inserts;
   s.request = add_request(std::move(p), now);
 }
@@ -220,13 +222,19 @@ void Owner::start_insert(uint32_t handle, Session& s, const StartInsert& how, In
 void Owner::insert_again(Pending& p, Instant now) {
   Session& s = sessions_.at(p.handle);
   const auto& i = std::get<Insert>(p.body);
-  const std::vector<uint8_t> packet = std::move(p.packet);
+  const std::vector<uint8_t> packet = p.packet;
   // Who has not got it yet would give nothing of a bucket that an earlier insert named.
   if (!s.acknowledged) s.bucket_counter = (counter_ + 1) & kCounterMask;
   const unsigned busy = p.busy;
   const bool told = p.told_refused;
   start_insert(p.handle, s,
-               {.born_new = i.born_new, .quiet = p.quiet, .ingress = i.ingress, .hint = p.hint, .packet = packet}, now);
+               {.born_new = i.born_new,
+                .quiet = p.quiet,
+                .ingress = i.ingress,
+                .hint = p.hint,
+                .packet = packet,
+                .form = p.form},
+               now);
   Pending& next = pending_.at(s.request);
   next.busy = busy;
   next.told_refused = told;
@@ -269,106 +277,6 @@ void Owner::lift(uint32_t handle) {
   timers_.erase({at->second.ends, TimerKind::revoked, handle});
   revoked_ids_.erase(at->second.id);
   revoked_.erase(at);
-}
-
-// --- requests ---
-
-uint32_t Owner::add_request(Pending p, Instant now) {
-  do ++next_request_;
-  while (next_request_ == 0 || pending_.contains(next_request_));
-  if (p.kind != Pending::Kind::refresh) p.view = options_.view.id();
-  Pending& stored = pending_.emplace(next_request_, std::move(p)).first->second;
-  if (auto* i = std::get_if<Insert>(&stored.body)) i->packet = stored.packet;
-  send(next_request_, stored, now);
-  return next_request_;
-}
-
-void Owner::send(uint32_t request, Pending& p, Instant now) {
-  // Who has stored a tombstone knows best whether it is silent; others are asked now and then, should it be gone.
-  bool stay = p.kind == Pending::Kind::refresh || p.kind == Pending::Kind::digest ||
-              (p.stored && p.sends % 3 != 0 && reachable(p.to));
-  if (!stay) p.to = choose(p);
-  if (auto* r = std::get_if<Revoke>(&p.body)) r->duration_ms = wire_ms(*p.gives_up - now);
-  if (p.sends++ > 0) ++counters_.retries;
-  // With nobody in reach it waits; what is sent to nobody costs nothing.
-  if (p.to.value != 0) {
-    MessageHeader header{.request = request, .origin = NodeId::member(options_.self), .hops = 0, .view = p.view};
-    outputs_.add(NodeId::proxy(p.to), encode_as(header, p.body, outputs_.room()));
-  }
-  schedule(request, p, now + patience(p));
-}
-
-// The hint, then the ingress proxy, then replicas, then the others, from another one on for each session; each send
-// takes the next.
-ProxyId Owner::choose(const Pending& p) const {
-  std::vector<ProxyId> candidates;
-  auto add = [&](ProxyId id) {
-    if (id.value != 0 && reachable(id) && std::find(candidates.begin(), candidates.end(), id) == candidates.end())
-      candidates.push_back(id);
-  };
-  add(p.hint);
-  if (auto* i = std::get_if<Insert>(&p.body)) add(i->ingress);
-  if (auto s = sessions_.find(p.handle); s != sessions_.end())
-    for (ProxyId id : s->second.replicas) add(id);
-  auto nodes = options_.view.nodes();
-  for (size_t i = 0; i < nodes.size(); ++i) add(nodes[(i + p.handle) % nodes.size()].id);
-  return candidates.empty() ? ProxyId{} : candidates[(p.sends + p.turned_away) % candidates.size()];
-}
-
-// How long a request waits for its answer: max(100 ms, 2 x RTT), doubled with each send, a quarter of it at random so
-// that many do not come back as one.
-Duration Owner::patience(const Pending& p) {
-  if (p.stored) return kSilentPoll;
-  const Duration base = std::max<Duration>(kRetryMin, 2 * rtt(p.to));
-  if (p.sends <= 1) return base;
-  Duration wait = std::min<Duration>(base * (1 << std::min(p.sends - 1, 10u)), kBackOffMax);
-  return wait * 3 / 4 + Duration(rng_.below(static_cast<uint64_t>((wait / 4).count()) + 1));
-}
-
-Duration Owner::rtt(ProxyId p) const {
-  const Duration known = options_.rtt ? options_.rtt(p) : Duration{};
-  return known < kRttMax ? known : Duration{};
-}
-
-// Two owners that withdraw at once must come back further apart than the farthest replica takes to hear of the first.
-Duration Owner::busy_unit(const Session& s) const {
-  Duration unit = kBusyUnit;
-  for (ProxyId p : s.replicas) unit = std::max(unit, rtt(p));
-  if (s.replicas.empty())  // not told yet: any proxy may be one
-    for (const ViewNode& n : options_.view.nodes()) unit = std::max(unit, rtt(n.id));
-  return unit;
-}
-
-void Owner::schedule(uint32_t request, Pending& p, Instant due) {
-  timers_.erase({p.due, TimerKind::pending, request});
-  p.due = due;
-  timers_.insert({due, TimerKind::pending, request});
-}
-
-void Owner::drop_pending(uint32_t request) {
-  auto at = pending_.find(request);
-  if (at == pending_.end()) return;
-  timers_.erase({at->second.due, TimerKind::pending, request});
-  if (auto s = sessions_.find(at->second.handle); s != sessions_.end() && s->second.request == request)
-    s->second.request = 0;
-  resends_out_ -= at->second.kind == Pending::Kind::revoke && at->second.quiet;
-  pending_.erase(at);
-}
-
-// What has lifted a revocation would be undone by the next time that we ask whether it is silent.
-void Owner::drop_revokes(const SessionId& id) {
-  std::vector<uint32_t> out;
-  for (const auto& [request, p] : pending_)
-    if (p.kind == Pending::Kind::revoke && p.id == id) out.push_back(request);
-  for (uint32_t request : out) {
-    const bool told = !pending_.at(request).quiet;
-    drop_pending(request);
-    if (!told) continue;
-    emit({.kind = OwnerEvent::Kind::failed,
-          .id = id,
-          .request = request,
-          .failed_status = RequestAnswer::Status::not_found});
-  }
 }
 
 // --- answers ---
@@ -444,6 +352,12 @@ void Owner::on_insert_answer(const MessageHeader& h, Pending& p, const InsertAns
       s.acknowledged_version = s.version;
       if (!a.replicas.empty()) s.replicas = a.replicas, s.view = h.view;
       bool quiet = p.quiet;
+      if (p.waits()) {
+        --waiting_;
+        event.packet = std::move(p.packet);
+        p.packet.clear();
+      }
+      if (!a.packet.empty()) event.packet.assign(a.packet.begin(), a.packet.end());
       drop_pending(request);
       join_refresh(handle, s, now);
       if (!quiet) emit(event);

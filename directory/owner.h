@@ -29,6 +29,13 @@
 
 namespace statecast {
 
+// What becomes of the packet that is to be released once the insert is held.
+enum class InsertForm : uint8_t {
+  insert,              // it waits at the owner, for OwnerEvent::Kind::inserted
+  insert_and_forward,  // travels with the insert, and the ingress proxy gets it with the session's entry
+  insert_and_return,   // travels with the insert, and comes back with the answer; no copy is kept
+};
+
 struct OwnerEvent {
   enum class Kind : uint8_t {
     inserted,    // W replicas hold it (or fewer, accepted: `degraded`)
@@ -49,9 +56,10 @@ struct OwnerEvent {
   uint32_t request = 0;          // as returned by remove, revoke, unrevoke
   std::optional<Record> record;  // conflict
   RequestAnswer::Status failed_status = RequestAnswer::Status::ok;
-  uint32_t remaining_ms = 0;  // of a tombstone
-  bool degraded = false;      // inserted, done: fewer than W copies
-  uint8_t copies = 0;         // inserted, stored, done: as the answer said
+  uint32_t remaining_ms = 0;    // of a tombstone
+  bool degraded = false;        // inserted, done: fewer than W copies
+  uint8_t copies = 0;           // inserted, stored, done: as the answer said
+  std::vector<uint8_t> packet;  // inserted: to be released now, by the owner itself
 };
 const char* to_string(OwnerEvent::Kind k);
 
@@ -67,15 +75,17 @@ struct OwnerOptions {
   Duration refresh_period = 15s;
   size_t refresh_listed_max = kRefreshEntriesMax;  // more sessions at one replica are refreshed by digests
   size_t sessions_max = 4'000'000;                 // more are `refused`
+  size_t waiting_max = 4'096;                      // packets of InsertForm::insert; more go as insert_and_forward
 };
 
 struct OwnerInsert {
   SessionId id;
   bool established = false;  // else half-open
   bool born_new = false;
-  ProxyId ingress;       // 0: plain insert
-  ProxyId replica_hint;  // 0: none; saves the relay's hop
-  Bytes packet;          // SYN/ACK to release through `ingress`
+  ProxyId ingress;                                   // 0: plain insert
+  ProxyId replica_hint;                              // 0: none; saves the relay's hop
+  Bytes packet;                                      // SYN/ACK to release through `ingress`
+  InsertForm form = InsertForm::insert_and_forward;  // of that packet
   uint64_t bucket_bytes = kUnlimitedBytes;
 };
 
@@ -115,6 +125,7 @@ class Owner {
 
   uint32_t incarnation() const { return options_.incarnation; }
   size_t size() const { return sessions_.size(); }
+  size_t waiting() const { return waiting_; }                                       // packets of InsertForm::insert
   bool owns(const SessionId& id) const { return handles_.contains(id); }            // inserted or being inserted
   bool is_revoked(const SessionId& id) const { return revoked_ids_.contains(id); }  // as far as this agent knows
   uint64_t revocation_name(const SessionId& id) const;                              // Revoke::name; 0: not revoked
@@ -162,6 +173,8 @@ class Owner {
     Kind kind = Kind::insert;
     MessageBody body;             // the same at each send (but for what is left of a revocation)
     std::vector<uint8_t> packet;  // owned bytes of an Insert's packet
+    InsertForm form = InsertForm::insert_and_forward;
+    bool waits() const { return form == InsertForm::insert && !packet.empty(); }
     SessionId id;
     uint32_t handle = 0;  // insert
     ProxyId hint;         // insert: tried first
@@ -191,6 +204,7 @@ class Owner {
     bool born_new = false, quiet = false;
     ProxyId ingress, hint;
     Bytes packet;
+    InsertForm form = InsertForm::insert_and_forward;
   };
 
   Session* find(const SessionId& id);
@@ -245,7 +259,8 @@ class Owner {
   std::unordered_map<SessionId, uint32_t, KeyedHash> revoked_ids_;
   std::optional<Instant> revocations_resent_;
   std::deque<uint32_t> resends_;  // revocations to be sent again, by handle
-  size_t resends_out_ = 0;        // those under way
+  size_t waiting_ = 0;
+  size_t resends_out_ = 0;  // those under way
   std::set<Timer> timers_;
   Outbox outputs_;
   std::deque<OwnerEvent> events_;

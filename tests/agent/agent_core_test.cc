@@ -33,6 +33,29 @@ TEST(AgentCore, SynReachesTheKernelAndTheSynAckLeavesInsideTheInsertOnly) {
   EXPECT_TRUE(w.replies.empty());
 }
 
+TEST(AgentCore, TheSynAckWaitsForTheInsertOrComesBackWithItsAnswer) {
+  for (ConfigInsertForm form : {ConfigInsertForm::insert, ConfigInsertForm::insert_and_return}) {
+    SCOPED_TRACE(int(form));
+    const bool returns = form == ConfigInsertForm::insert_and_return;
+    AgentWorld w({.insert = form});
+    w.connect();
+    w.answer = [](const Insert&) { return std::optional<InsertAnswer>(); };
+    w.from_client(2, syn());
+    w.from_kernel(syn_ack());
+    ASSERT_EQ(w.inserts.size(), 1u);
+    EXPECT_EQ(w.inserts[0].packet, returns ? syn_ack() : Packet());
+    EXPECT_TRUE(w.replies.empty()) << "nothing leaves before the mapping is held";
+    w.answer = nullptr;
+    w.from_kernel(syn_ack());  // the kernel's retransmission, which is answered
+    ASSERT_EQ(w.replies.size(), 1u);
+    EXPECT_EQ(w.replies[0].proxy, ProxyId{2});
+    EXPECT_EQ(w.replies[0].payload, syn_ack());
+    EXPECT_EQ(w.count(AgentCounter::reply_after_insert), 1u);
+    w.from_client(2, client_ack());
+    EXPECT_EQ(w.to_kernel.back(), client_ack());
+  }
+}
+
 TEST(AgentCore, RetransmittedSynAckRenews) {
   AgentWorld w;
   w.connect();

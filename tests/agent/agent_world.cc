@@ -10,6 +10,7 @@ namespace {
 AgentConfig config_of(const WorldOptions& o) {
   AgentConfig c;
   c.id = kSelf;
+  c.insert = o.insert;
   for (uint32_t p : {1u, 2u, 3u}) {
     ProxyPeerConfig peer;
     peer.id = ProxyId{p};
@@ -198,6 +199,7 @@ void AgentWorld::on_proxy_message(uint32_t id, const Envelope& e) {
                     .copies = 3,
                     .version = i->version,
                     .replicas = {ProxyId{1}, ProxyId{2}, ProxyId{3}}};
+    if (i->returns) ok.packet = packet;
     std::optional<InsertAnswer> a = answer ? answer(*i) : ok;
     if (!a) return;
     PeerTable& peers = *proxy(id).peers;

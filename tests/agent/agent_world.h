@@ -36,6 +36,7 @@ struct WorldOptions {
   ByteCount session_bytes{UINT64_MAX};
   UnknownSession unknown = UnknownSession::drop;
   size_t sessions_max = kMemberSessionsMax;
+  ConfigInsertForm insert = ConfigInsertForm::insert_and_forward;
 };
 
 class AgentWorld {

@@ -149,12 +149,14 @@ struct Fill {
     m.born_new = flag(rng);
     if (flag(rng)) m.ingress = random_proxy(rng);
     m.packet = random_packet(rng, packet);
+    m.returns = !m.packet.empty() && flag(rng);
   }
   void operator()(InsertAnswer& m) {
     m.status = InsertAnswer::Status(rng.between(1, 6));
     m.copies = static_cast<uint8_t>(bits(rng, 8));
     m.version = random_version(rng);
     m.replicas = random_list<ProxyId>(rng, kReplicasMax, [&] { return random_proxy(rng); });
+    m.packet = random_packet(rng, packet);
     m.record = maybe_record(rng);
   }
   void operator()(Remove& m) { m = {random_id(rng), random_version(rng)}; }
@@ -379,6 +381,7 @@ struct Describe {
             {"bucket_counter", m.bucket_counter},
             {"born_new", m.born_new},
             {"ingress", m.ingress.value},
+            {"returns", m.returns},
             {"packet", to_hex(m.packet)}};
   }
   json operator()(const InsertAnswer& m) {
@@ -388,6 +391,7 @@ struct Describe {
             {"copies", m.copies},
             {"version", j(m.version)},
             {"replicas", replicas},
+            {"packet", to_hex(m.packet)},
             {"record", j(m.record)}};
   }
   json operator()(const Remove& m) { return {{"id", j(m.id)}, {"version", j(m.version)}}; }

@@ -286,6 +286,7 @@ uint32_t Cluster::insert(const InsertSpec& s) {
            .bucket_counter = s.bucket_counter,
            .born_new = s.born_new,
            .ingress = ProxyId{s.ingress},
+           .returns = s.returns,
            .packet = kPacket};
   send(self, NodeId::proxy(ProxyId{s.via}), {.request = request, .origin = self, .view = view.id()}, m);
   return request;

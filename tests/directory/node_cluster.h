@@ -46,6 +46,7 @@ struct InsertSpec {
   uint32_t ingress = 0;
   RecordState state = RecordState::half_open;
   bool born_new = false;
+  bool returns = false;
   Duration lifetime = 10s;
   uint64_t bucket = kUnlimitedBytes;
   uint64_t bucket_counter = 0;

@@ -46,6 +46,24 @@ TEST(Node, InsertIsHeldAtAllReplicasAndReleasesItsPacketThroughTheIngressProxy) 
   }
 }
 
+TEST(Node, AnInsertThatReturnsBringsItsPacketBackAndTheEntryToTheIngress) {
+  Cluster c({});
+  c.run(1s);
+  SessionId id = c.session(40000);
+  std::vector<uint8_t> back;
+  bool entry_has_it = false;
+  c.filter = [&](NodeId, NodeId, const Message& m) {
+    if (auto* a = std::get_if<InsertAnswer>(&m.body)) back.assign(a->packet.begin(), a->packet.end());
+    if (auto* e = std::get_if<Entry>(&m.body)) entry_has_it = !e->packet.empty();
+    return true;
+  };
+  c.insert({.member = 1, .id = id, .via = 1, .ingress = 2, .returns = true});
+  c.run(20ms);
+  EXPECT_FALSE(back.empty());
+  EXPECT_FALSE(entry_has_it);
+  EXPECT_TRUE(c.lease(2, c.key(id)));
+}
+
 // --- a packet that comes with the question ---
 
 // Three nodes with one established session of member 1; asks one of them with a packet along.

@@ -40,7 +40,8 @@ class OwnerTest : public ::testing::Test {
                                .view = View({}, {{{1}, ""}, {{2}, ""}, {{3}, ""}}),
                                .reachable = [this](ProxyId p) { return !unreachable.contains(p); },
                                .rtt = [this](ProxyId) { return rtt; },
-                               .sessions_max = sessions_max},
+                               .sessions_max = sessions_max,
+                               .waiting_max = waiting_max},
                   1);
   }
   void SetUp() override { make(); }
@@ -105,6 +106,7 @@ class OwnerTest : public ::testing::Test {
   Instant now{100s};
   std::set<ProxyId> unreachable;
   Duration rtt{};
+  size_t waiting_max = 100;
   std::optional<Owner> owner;
   const std::vector<uint8_t> packet{0x45, 1, 2, 3};
 };
@@ -745,6 +747,57 @@ TEST_F(OwnerTest, ADegradedRevocationIsAskedForAgain) {
   EXPECT_FALSE(event());
   pass(200ms);
   EXPECT_TRUE(sent());
+}
+
+// Where the packet is until the insert is held, and who releases it.
+TEST_F(OwnerTest, FormsOfInserts) {
+  owner->insert({.id = session(), .ingress = {2}, .packet = packet, .form = InsertForm::insert_and_forward}, now);
+  auto s = sent();
+  EXPECT_EQ(s->as<Insert>().ingress, ProxyId{2});
+  EXPECT_FALSE(s->as<Insert>().returns);
+  EXPECT_EQ(s->as<Insert>().packet.size(), packet.size());
+  answer(*s, ok(*s));
+  EXPECT_TRUE(event()->packet.empty()) << "the proxy has it";
+
+  owner->insert({.id = session(2), .ingress = {2}, .packet = packet, .form = InsertForm::insert_and_return}, now);
+  s = sent();
+  EXPECT_EQ(s->as<Insert>().ingress, ProxyId{2});
+  EXPECT_TRUE(s->as<Insert>().returns);
+  EXPECT_EQ(s->as<Insert>().packet.size(), packet.size());
+  pass(150ms);
+  auto again = sent();
+  EXPECT_TRUE(again->as<Insert>().packet.empty()) << "it is gone with the first";
+  InsertAnswer back = ok(*s);
+  back.packet = packet;
+  answer(*s, back);
+  EXPECT_EQ(event()->packet, packet);
+
+  owner->insert({.id = session(3), .ingress = {2}, .packet = packet, .form = InsertForm::insert}, now);
+  s = sent();
+  EXPECT_EQ(s->to, ProxyId{2}) << "asked first all the same";
+  EXPECT_EQ(s->as<Insert>().ingress, ProxyId{});
+  EXPECT_TRUE(s->as<Insert>().packet.empty());
+  EXPECT_EQ(owner->waiting(), 1u);
+  answer(*s, ok(*s));
+  EXPECT_EQ(event()->packet, packet);
+  EXPECT_EQ(owner->waiting(), 0u);
+}
+
+TEST_F(OwnerTest, FewPacketsWaitForTheirInserts) {
+  waiting_max = 2;
+  make();
+  for (uint16_t i = 0; i < 3; ++i)
+    owner->insert({.id = session(i), .ingress = {2}, .packet = packet, .form = InsertForm::insert}, now);
+  EXPECT_EQ(owner->waiting(), 2u);
+  std::vector<Sent> all = all_sent();
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_TRUE(all[1].as<Insert>().packet.empty());
+  EXPECT_EQ(all[2].as<Insert>().packet.size(), packet.size()) << "goes as insert_and_forward";
+  EXPECT_EQ(all[2].as<Insert>().ingress, ProxyId{2});
+  owner->insert({.id = session(0), .ingress = {2}, .packet = packet, .form = InsertForm::insert_and_forward}, now);
+  EXPECT_EQ(owner->waiting(), 1u) << "the kernel's retransmission takes its place";
+  owner->remove(session(1), now);
+  EXPECT_EQ(owner->waiting(), 0u);
 }
 
 TEST_F(OwnerTest, UnrevokeLifts) {

@@ -20,11 +20,11 @@ constexpr Duration kHeardWithin = 1s;         // a proxy unheard for longer is g
 constexpr Duration kUnverifiedEvery = 100ms;  // hellos that unverified datagrams may start
 constexpr double kNotMinePerSecond = 10'000;  // strays sent back
 constexpr double kRemovePerSecond = 1'000;    // mappings without a socket
-// A larger packet does not travel inside an insert: with the message around it (at most 103 bytes with an ID of IPv6;
+// A larger packet does not travel inside an insert: with the message around it (at most 104 bytes with an ID of IPv6;
 // 81 as the entry that brings it to the ingress proxy) it must fit an underlay of 1,500 bytes, for proxies take no
 // fragments. A SYN/ACK is always smaller.
 constexpr size_t kInsertPacketMax = 1'280;
-static_assert(kInsertPacketMax + 103 + kEnvelopeSizeMin + 8 + 40 <= 1'500);
+static_assert(kInsertPacketMax + 104 + kEnvelopeSizeMin + 8 + 40 <= 1'500);
 constexpr size_t kClientsMax = 65'536;   // stateless clients remembered
 constexpr size_t kFragmentsMax = 4'096;  // datagrams under way in fragments
 constexpr size_t kRemovedMax = 4'096;    // mappings without a socket, being removed
@@ -91,6 +91,15 @@ SessionId fragment_name(GroupId group, Bytes packet, const ParsedPacket& p) {
 
 }  // namespace
 
+InsertForm insert_form(const AgentConfig& config) {
+  switch (config.insert) {
+    case ConfigInsertForm::insert: return InsertForm::insert;
+    case ConfigInsertForm::insert_and_return: return InsertForm::insert_and_return;
+    case ConfigInsertForm::insert_and_forward: break;
+  }
+  return InsertForm::insert_and_forward;
+}
+
 AgentCore::AgentCore(AgentOptions options, Instant now)
     : config_(std::move(options.config)),
       started_at_(now),
@@ -104,7 +113,8 @@ AgentCore::AgentCore(AgentOptions options, Instant now)
                     Duration rtt = peers_.rtt(NodeId::proxy(p));
                     return rtt == Duration::max() ? Duration{} : rtt;
                   },
-              .sessions_max = options.sessions_max},
+              .sessions_max = options.sessions_max,
+              .waiting_max = config_.insert_queue},
              options.seed),
       sessions_(options.hash_key, options.sessions_max),
       revocations_(options.hash_key),
@@ -340,8 +350,8 @@ void AgentCore::on_kernel_tcp(const KernelPacket& out, Instant now) {
   reply(out, s->proxy, now);
 }
 
-// insertAndForward: the mapping goes to the replicas with the SYN/ACK inside, and the ingress proxy releases it once W
-// of them hold it. A retransmission of the kernel does the same again, which renews the mapping.
+// The mapping goes to the replicas, as a rule with the SYN/ACK inside (insert_form), which is released once W of them
+// hold it. A retransmission of the kernel does the same again, which renews the mapping.
 void AgentCore::on_syn_ack(const KernelPacket& out, const TcpSegment& t, Instant now) {
   MemberSession* s = sessions_.find(out.id);
   if (!s) s = sessions_.create(out.id, SessionPhase::half_open);  // its handshake was forgotten here, not in the kernel
@@ -362,6 +372,7 @@ void AgentCore::on_syn_ack(const KernelPacket& out, const TcpSegment& t, Instant
                  .ingress = exit_for(s->proxy, now),
                  .replica_hint = s->replica_hint,
                  .packet = out.packet,
+                 .form = insert_form(config_),
                  .bucket_bytes = out.group.config->session_bytes.value},
                 now);
 }

@@ -36,6 +36,8 @@
 
 namespace statecast {
 
+InsertForm insert_form(const AgentConfig& config);
+
 struct AgentOptions {
   AgentConfig config;
   NodeKey node_key;
@@ -154,6 +156,7 @@ class AgentCore {
   void pump(Instant now);
   void on_owner_event(const OwnerEvent& e, Instant now);
   void on_conflict(const OwnerEvent& e, Instant now);
+  void release(const MemberSession* s, const OwnerEvent& e, Instant now);
   void on_session_due(const SessionId& id, Instant now);
   void establish(MemberSession& s, Instant now);
   void close(MemberSession& s, Instant now);

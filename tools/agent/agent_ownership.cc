@@ -70,7 +70,7 @@ void AgentCore::on_owner_event(const OwnerEvent& e, Instant now) {
   switch (e.kind) {
     case OwnerEvent::Kind::inserted:
       if (s) s->held = true;
-      return;
+      return release(s, e, now);
     case OwnerEvent::Kind::busy:
       counters_.add(AgentCounter::session_busy);
       if (s && s->phase == SessionPhase::udp) {  // a SYN/ACK comes again by itself, a UDP reply does not
@@ -97,6 +97,15 @@ void AgentCore::on_owner_event(const OwnerEvent& e, Instant now) {
     case OwnerEvent::Kind::done: events_.push_back({e.request, AgentEvent::Kind::done}); return;
     case OwnerEvent::Kind::failed: events_.push_back({e.request, AgentEvent::Kind::failed, e.failed_status}); return;
   }
+}
+
+// The reply that was to wait for the insert, where the ingress proxy has not got it.
+void AgentCore::release(const MemberSession* s, const OwnerEvent& e, Instant now) {
+  if (e.packet.empty()) return;
+  if (!s) return counters_.add(AgentCounter::reply_drop_unowned);
+  const PayloadKind kind = e.packet[0] >> 4 == 4 ? PayloadKind::ipv4 : PayloadKind::ipv6;
+  if (to_proxy(exit_for(s->proxy, now), e.id.group(), kind, {}, e.packet, now))
+    counters_.add(AgentCounter::reply_after_insert);
 }
 
 // The session has another owner, or a tombstone. Our kernel's answer is not released; the client's SYN goes to the
@@ -167,6 +176,7 @@ void AgentCore::insert_udp(MemberSession& s, Bytes first_reply, Instant now) {
                  .ingress = exit_for(s.proxy, now),
                  .replica_hint = s.replica_hint,
                  .packet = first_reply,
+                 .form = insert_form(config_),
                  .bucket_bytes = g->config->session_bytes.value},
                 now);
 }

@@ -343,7 +343,7 @@ def agent_yaml(lab, member):
     n = topo.number(member)
     lines = [f"id: {n}", f"node_key: {lab.path(member + '.key')}", f"control_socket: {lab.socket(member)}",
              f"state_dir: {lab.path('state-' + member)}", f"metrics: \"127.0.0.1:920{n}\"", "device: statecast0",
-             *fleet_yaml(), "groups:"]
+             f"insert: {topo.INSERT_FORMS[member]}", *fleet_yaml(), "groups:"]
     for group in topo.GROUPS.values():
         if member in group.members:
             lines += group_yaml(group, None, group.agent_settings)

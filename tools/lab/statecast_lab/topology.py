@@ -74,6 +74,9 @@ class Group:
         return f"[{self.v6}]" if family == 6 else self.v4
 
 
+# One member for each form.
+INSERT_FORMS = {"m1": "insert_and_forward", "m2": "insert_and_return", "m3": "insert"}
+
 GROUPS = {g.name: g for g in (
     Group(10, "web", 10, settings={"partition": "available"}),
     Group(20, "plain", 20, rule="stateless", own_member=True),
