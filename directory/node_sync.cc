@@ -290,7 +290,7 @@ void Node::State::take_placed(const SyncChunk::Placed& in, Instant now) {
   const Record& r = in.record;
   if (!group_of(r.group) || !lacks(r.key.slot()) || is_withdrawn(r, now)) return;
   StoredRecord s = store.find(r.key, now);
-  if ((s && !supersedes(r, s.record())) || !room_for(r, now)) return;
+  if ((s && (!supersedes(r, s.record()) || said_before(r, s.record()))) || !room_for(r, now)) return;
   const Placed* p = placed.find(r.key);
   if (p && p->expires > now && (p->from_walk || (p->record.owner == r.owner && p->record.version >= r.version))) return;
   if (Write** of = write_of.find(r.key)) {

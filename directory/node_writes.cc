@@ -456,7 +456,7 @@ PlaceAck Node::State::judge_place(const Record& r, bool born_new, Instant now) {
     if (held.owner == r.owner) {
       if (held.state == RecordState::removed) {
         if (!born_new || r.version <= held.version) return conflict();
-      } else if (r.version < held.version) {
+      } else if (r.version < held.version || said_before(r, held)) {
         return no(PlaceAck::Status::refused, wire_record(held, s.expires(), now));
       } else if (same(held, r)) {
         return ack;

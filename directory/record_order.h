@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "base/rng.h"
 #include "base/units.h"
@@ -39,6 +40,11 @@ inline Version lift_version(const Version& revocation) {
 }
 inline uint64_t draw_revocation_name(Rng& rng) {
   return rng.between(1, kCounterMask);
+}
+// Of one owner's mappings: it has said this one first, whatever term it got.
+inline bool said_before(const Record& a, const Record& b) {
+  return a.owner == b.owner &&
+         std::pair(a.version.incarnation, a.version.counter) < std::pair(b.version.incarnation, b.version.counter);
 }
 // Of two held records of one session the one that all replicas end with. Not reflexive: equal records do not supersede.
 bool supersedes(const Record& incoming, const Record& existing);

@@ -550,6 +550,28 @@ TEST(Node, AReplicaThatIsCutOffKnowsOfNoConflict) {
   EXPECT_EQ(c.insert_answer(renewed)->status, In::ok);
 }
 
+// It was placed when the session's term was higher; terms have begun anew since, and its owner has gone on.
+TEST(Node, AnOldCopyOfAnOwnersInsertDoesNotPassWhatItSaidLater) {
+  Cluster c({});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  c.insert({.member = 1, .id = id, .state = RecordState::established, .lifetime = 60s, .counter = 311});
+  c.run(100ms);
+  std::optional<PlaceAck::Status> said;
+  c.filter = [&](NodeId from, NodeId, const Message& m) {
+    auto* ack = std::get_if<PlaceAck>(&m.body);
+    if (ack && from == NodeId::proxy({3})) said = ack->status;
+    return true;
+  };
+  Record old{.key = c.key(id), .group = c.group, .member = {1}, .owner = NodeId::member({1}), .version = {2, 1, 77}};
+  old.remaining_ms = 8'000;
+  const NodeId other = NodeId::proxy({2});
+  c.send(other, NodeId::proxy({3}), {.request = 7, .origin = other, .view = c.view.id()}, Place{old, false});
+  c.run(2s);
+  EXPECT_EQ(said, PlaceAck::Status::refused);
+  for (uint32_t p = 1; p <= 3; ++p) EXPECT_EQ(c.node(p).find(c.key(id), c.now)->version.counter, 311u) << p;
+}
+
 // Its permits are older than the cut: it grants a degraded insert only when those that count are newer, so never.
 TEST(Node, ADegradedInsertIsNotGrantedByPermitsOfBefore) {
   Cluster c({});
