@@ -194,7 +194,7 @@ void Node::State::on_message(const Incoming& in, Instant now) {
   const NodeId from = in.from;
   const Message* const message = &in.message;
   const MessageHeader& h = message->header;
-  Peer* p = from.is_proxy() ? peer(from.as_proxy()) : nullptr;
+  OtherNode* p = from.is_proxy() ? peer(from.as_proxy()) : nullptr;
   if (p) {
     const bool back = p->unheard_for(kUnheardForSync, awake_since, now);
     p->on_heard(now);
@@ -287,7 +287,7 @@ bool Node::State::belongs_here(const MessageHeader& h, NodeId from, const Body& 
   if (h.hops == 0) {
     for (bool unsynced_too : {false, true}) {
       for (ProxyId id : options.view.replicas(slot)) {
-        Peer* p = peer(id);
+        OtherNode* p = peer(id);
         if (!p || !p->heard(now) || (!unsynced_too && p->out_of_sync_in(slot))) continue;
         if (unsynced_too && replica) continue;
         ++count.request_relayed;

@@ -224,7 +224,7 @@ void Node::State::deny(const MessageHeader& h, NodeId from, Slot slot, Instant n
 void Node::State::list_change(const Record& r, Instant expires, bool lifted, ProxyId source, Instant now) {
   for (ProxyId id : others(r.key.slot())) {
     if (id == source) continue;
-    Peer& p = *peer(id);
+    OtherNode& p = *peer(id);
     ++count.change_listed;
     if (!p.add_change({r, expires, lifted, now})) ++count.peer_out_of_sync;
     send_changes(p, false, now);
@@ -330,7 +330,7 @@ bool Node::State::quiet(const SessionKey& key, Instant now) const {
     if (!available) break;
     for (ProxyId id : f.view.replicas(key.slot())) {
       const bool has_left = options.view.contains(id) && !options.view.is_replica(id, key.slot());
-      const Peer* p = has_left ? peer(id) : nullptr;
+      const OtherNode* p = has_left ? peer(id) : nullptr;
       if (p && !p->met) return false;
       if (p) since = std::max(since, p->met_at);
     }

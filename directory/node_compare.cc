@@ -40,11 +40,11 @@ std::vector<uint64_t> Node::State::digests_with(ProxyId other, uint16_t first, u
   return out;
 }
 
-void Node::State::send_digests(Peer& p, uint16_t first, uint16_t last) {
+void Node::State::send_digests(OtherNode& p, uint16_t first, uint16_t last) {
   send(p.id, 0, SlotDigests{first, last, digests_with(p.id, first, last, digest_parts(first, last))});
 }
 
-void Node::State::on_slot_digests(Peer& p, const SlotDigests& m, Instant now) {
+void Node::State::on_slot_digests(OtherNode& p, const SlotDigests& m, Instant now) {
   if (!unsynced.empty() || !p.in_sync) return;
   std::vector<uint64_t> ours = digests_with(p.id, m.first, m.last, m.digests.size());
   const unsigned each = static_cast<unsigned>((m.last - m.first + 1u) / m.digests.size());
@@ -60,7 +60,7 @@ void Node::State::on_slot_digests(Peer& p, const SlotDigests& m, Instant now) {
   }
 }
 
-void Node::State::on_difference(Peer& p, Slot slot, Instant now) {
+void Node::State::on_difference(OtherNode& p, Slot slot, Instant now) {
   auto [it, first] = suspects.try_emplace({p.id, slot.value}, now);
   if (first) {
     if (suspects.size() > kSuspectsMax) suspects.erase(it);

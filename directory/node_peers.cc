@@ -10,7 +10,7 @@ namespace {
 constexpr Duration kLateChangeLife = 1s;  // of one that was over when it came
 }  // namespace
 
-Peer* Node::State::peer(ProxyId id) {
+OtherNode* Node::State::peer(ProxyId id) {
   auto it = peers.find(id);
   return it == peers.end() ? nullptr : &it->second;
 }
@@ -63,7 +63,7 @@ void Node::State::beat_peers(Instant now) {
   for (auto& [id, p] : peers) beat(p, {}, now);
 }
 
-void Node::State::beat(Peer& p, const std::vector<MemberId>& listed, Instant now) {
+void Node::State::beat(OtherNode& p, const std::vector<MemberId>& listed, Instant now) {
   uint32_t request = next_id();
   p.on_asked(request, now);
   send(p.id, request,
@@ -72,12 +72,12 @@ void Node::State::beat(Peer& p, const std::vector<MemberId>& listed, Instant now
 }
 
 // A permit is for the slots of its own view, and good in the next one where a slot has not moved.
-bool Node::State::permits(const Peer& p, Slot slot, Instant now) const {
+bool Node::State::permits(const OtherNode& p, Slot slot, Instant now) const {
   if (p.permits(slot, now)) return true;
   return p.permitted_before(slot, now) && !formers.empty() && formers.back().view.same_placement(options.view, slot);
 }
 
-void Node::State::on_heartbeat(const MessageHeader& h, Peer& p, const Heartbeat& m, Instant now) {
+void Node::State::on_heartbeat(const MessageHeader& h, OtherNode& p, const Heartbeat& m, Instant now) {
   learn_boot(p, m.boot, now);
   if (m.boot != p.boot) return;
   p.on_members(m.members_heard, now);
@@ -107,7 +107,7 @@ void Node::State::on_heartbeat(const MessageHeader& h, Peer& p, const Heartbeat&
   send(p.id, h.request, permit);
 }
 
-void Node::State::on_permit(const MessageHeader& h, Peer& p, const Permit& m, Instant now) {
+void Node::State::on_permit(const MessageHeader& h, OtherNode& p, const Permit& m, Instant now) {
   if (m.to_boot != boot) return;
   learn_boot(p, m.boot, now);
   if (m.boot != p.boot) return;
@@ -126,7 +126,7 @@ void Node::State::on_permit(const MessageHeader& h, Peer& p, const Permit& m, In
 }
 
 // A new boot of a peer: it has forgotten what it had acknowledged.
-void Node::State::learn_boot(Peer& p, uint32_t b, Instant now) {
+void Node::State::learn_boot(OtherNode& p, uint32_t b, Instant now) {
   bool known_before = p.boot != 0;
   if (!p.on_boot(b, now)) return;
   if (known_before) p.drop_permits();
@@ -147,7 +147,7 @@ void Node::State::learn_boot(Peer& p, uint32_t b, Instant now) {
   }
 }
 
-void Node::State::declare_out_of_sync(Peer& p) {
+void Node::State::declare_out_of_sync(OtherNode& p) {
   p.clear_list();
   p.out_of_sync = true;
   ++count.peer_out_of_sync;
@@ -167,7 +167,7 @@ void Node::State::after_pause(Instant now) {
 // --- change lists ---
 
 // What has not been sent yet, as far as the window goes; `again`: what is unacknowledged, too.
-void Node::State::send_changes(Peer& p, bool again, Instant now) {
+void Node::State::send_changes(OtherNode& p, bool again, Instant now) {
   uint64_t first = again ? p.first_number() : std::max(p.first_number(), p.unsent);
   for (uint64_t n = first; n < p.first_number() + kChangesInFlight; ++n) {
     const ListedChange* c = p.change(n);
@@ -183,7 +183,7 @@ void Node::State::send_changes(Peer& p, bool again, Instant now) {
   after_changes_sent(p, again, now);
 }
 
-void Node::State::on_change(Peer& p, const Change& m, Instant now) {
+void Node::State::on_change(OtherNode& p, const Change& m, Instant now) {
   learn_boot(p, m.boot, now);
   if (m.boot != p.boot || m.to_boot != boot) return;
   // One that comes before its turn waits for it.
@@ -208,7 +208,7 @@ void Node::State::on_change(Peer& p, const Change& m, Instant now) {
   send(p.id, 0, ChangeAck{.number = p.applied, .boot = m.boot, .to_boot = boot, .listed = p.last_number()});
 }
 
-void Node::State::on_change_ack(Peer& p, const ChangeAck& m, Instant now) {
+void Node::State::on_change_ack(OtherNode& p, const ChangeAck& m, Instant now) {
   if (m.boot != boot || m.to_boot != p.boot) return;
   acknowledge(p, m.number, m.listed, now);
 }
@@ -225,7 +225,7 @@ uint16_t Node::State::pending_term(const SessionKey& key) const {
 // A revocation or removal that does not stand here, because this node has what its coordinator had missed or forgotten:
 // that one gets it before this acknowledgement counts. So does it where this node has only yet to hand on what stands
 // above a revocation.
-void Node::State::object(Peer& p, const Record& change, bool taken, Instant now) {
+void Node::State::object(OtherNode& p, const Record& change, bool taken, Instant now) {
   StoredRecord s = store.find(change.key, now);
   if (!is_tombstone(change.state) || !s) return;
   auto tell = [&](const ListedChange& c) {
@@ -236,7 +236,7 @@ void Node::State::object(Peer& p, const Record& change, bool taken, Instant now)
   const bool passed = !taken && (removes ? !s.tombstone() : s.state() != RecordState::revoked);
   if (passed) return tell({s.record(), s.expires(), !removes && is_lift(s.record()), now});
   if (removes) return;
-  auto above = [&](const Peer& of) -> const ListedChange* {
+  auto above = [&](const OtherNode& of) -> const ListedChange* {
     const ListedChange* c = of.highest_pending(change.key, now);
     return c && c->record.version.term > change.version.term ? c : nullptr;
   };
@@ -245,7 +245,7 @@ void Node::State::object(Peer& p, const Record& change, bool taken, Instant now)
     if (const ListedChange* c = above(peers.at(id))) return tell(*c);
 }
 
-void Node::State::acknowledge(Peer& p, uint64_t number, uint64_t listed, Instant now) {
+void Node::State::acknowledge(OtherNode& p, uint64_t number, uint64_t listed, Instant now) {
   std::vector<ListedChange> taken = p.take_acknowledged(number);
   if (taken.empty()) return;
   p.send_at = Instant::max();
@@ -257,9 +257,9 @@ void Node::State::acknowledge(Peer& p, uint64_t number, uint64_t listed, Instant
   count_copies(p, now);
 }
 
-void Node::State::count_copies(Peer& p, Instant now) {
+void Node::State::count_copies(OtherNode& p, Instant now) {
   while (!p.acknowledged.empty() && p.acknowledged.front().listed <= p.applied) {
-    Peer::Acknowledged a = std::move(p.acknowledged.front());
+    OtherNode::Acknowledged a = std::move(p.acknowledged.front());
     p.acknowledged.pop_front();
     on_copy(p.id, a.record, !p.out_of_sync_in(a.record.key.slot()), now);
   }

@@ -377,21 +377,21 @@ struct Node::State {
   // --- node_peers.cc: heartbeats, permits, change lists ---
   void send_heartbeats(Instant now);
   void beat_peers(Instant now);
-  void beat(Peer& p, const std::vector<MemberId>& listed, Instant now);
-  bool permits(const Peer& p, Slot slot, Instant now) const;
-  void on_heartbeat(const MessageHeader& h, Peer& p, const Heartbeat& m, Instant now);
-  void on_permit(const MessageHeader& h, Peer& p, const Permit& m, Instant now);
-  void on_change(Peer& p, const Change& m, Instant now);
-  void on_change_ack(Peer& p, const ChangeAck& m, Instant now);
-  void acknowledge(Peer& p, uint64_t number, uint64_t listed, Instant now);
-  void count_copies(Peer& p, Instant now);
-  void object(Peer& p, const Record& change, bool taken, Instant now);
-  void send_changes(Peer& p, bool again, Instant now);
-  void learn_boot(Peer& p, uint32_t boot, Instant now);
-  void declare_out_of_sync(Peer& p);
+  void beat(OtherNode& p, const std::vector<MemberId>& listed, Instant now);
+  bool permits(const OtherNode& p, Slot slot, Instant now) const;
+  void on_heartbeat(const MessageHeader& h, OtherNode& p, const Heartbeat& m, Instant now);
+  void on_permit(const MessageHeader& h, OtherNode& p, const Permit& m, Instant now);
+  void on_change(OtherNode& p, const Change& m, Instant now);
+  void on_change_ack(OtherNode& p, const ChangeAck& m, Instant now);
+  void acknowledge(OtherNode& p, uint64_t number, uint64_t listed, Instant now);
+  void count_copies(OtherNode& p, Instant now);
+  void object(OtherNode& p, const Record& change, bool taken, Instant now);
+  void send_changes(OtherNode& p, bool again, Instant now);
+  void learn_boot(OtherNode& p, uint32_t boot, Instant now);
+  void declare_out_of_sync(OtherNode& p);
   void after_pause(Instant now);
-  Peer* peer(ProxyId id);
-  const Peer* peer(ProxyId id) const { return const_cast<State*>(this)->peer(id); }
+  OtherNode* peer(ProxyId id);
+  const OtherNode* peer(ProxyId id) const { return const_cast<State*>(this)->peer(id); }
   using Others = InlineList<ProxyId, kReplicasMax>;
   Others others(Slot slot) const;  // its replicas but this node
   Duration rtt_max(Slot slot) const;
@@ -447,11 +447,11 @@ struct Node::State {
   void fall_out_of_sync(Instant now);
   void start_walks(Instant now);
   Walk* walk_of(ProxyId id);
-  void ask_walk(Peer& p, Instant now);
-  void on_sync_request(const MessageHeader& h, Peer& p, const SyncRequest& m, Instant now);
-  void on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk& m, Instant now);
-  bool speaks_for(const Peer& p, Slot slot) const;
-  void take_synced(Peer& p, const Record& r, Instant now);
+  void ask_walk(OtherNode& p, Instant now);
+  void on_sync_request(const MessageHeader& h, OtherNode& p, const SyncRequest& m, Instant now);
+  void on_sync_chunk(const MessageHeader& h, OtherNode& p, const SyncChunk& m, Instant now);
+  bool speaks_for(const OtherNode& p, Slot slot) const;
+  void take_synced(OtherNode& p, const Record& r, Instant now);
   void take_placed(const SyncChunk::Placed& in, Instant now);
   void ask_after_all(ProxyId id, Instant now);
   SyncVerdict judge_sync(const Missing& missing, Instant now) const;
@@ -464,10 +464,10 @@ struct Node::State {
   // --- node_compare.cc ---
   void compare_next(Instant now);
   std::vector<uint64_t> digests_with(ProxyId other, uint16_t first, uint16_t last, size_t parts) const;
-  void send_digests(Peer& p, uint16_t first, uint16_t last);
-  void on_slot_digests(Peer& p, const SlotDigests& m, Instant now);
+  void send_digests(OtherNode& p, uint16_t first, uint16_t last);
+  void on_slot_digests(OtherNode& p, const SlotDigests& m, Instant now);
   void on_audit(const MessageHeader& h, NodeId from, const Audit& m, Instant now);
-  void on_difference(Peer& p, Slot slot, Instant now);
+  void on_difference(OtherNode& p, Slot slot, Instant now);
 
   // --- node_summary.cc ---
   void add_to_summary(const SessionKey& key);
@@ -482,13 +482,13 @@ struct Node::State {
   void start_timers(Instant now);
   void after_heartbeats(Instant now);
   void after_compared(Instant now);
-  void after_changes_sent(Peer& p, bool again, Instant now);
+  void after_changes_sent(OtherNode& p, bool again, Instant now);
   void after_places_sent(Write& w, Instant now, bool first);
   void after_placed(Placed& p, Instant now);
   void after_push_sent(uint32_t id, const Push& p, Instant now);
   void after_request_step(Request& r, Instant now);
-  void after_walk_asked(Peer& p, Instant now);
-  void after_chunk(Peer& p, Instant now);
+  void after_walk_asked(OtherNode& p, Instant now);
+  void after_chunk(OtherNode& p, Instant now);
   void after_summary_step(Instant now);
   void on_deadline(Instant now);
   Instant next_deadline() const;
@@ -520,7 +520,7 @@ struct Node::State {
   NodeCounters count;
 
   FlatMap<GroupId, DirectoryGroup> groups;  // their members in order
-  std::map<ProxyId, Peer> peers;
+  std::map<ProxyId, OtherNode> peers;
   std::set<std::vector<ProxyId>> replica_sets;  // the other replicas of each slot of this node, each set once
 
   std::vector<uint16_t> slots;    // of this node, in order

@@ -145,7 +145,7 @@ Node::State::Walk* Node::State::walk_of(ProxyId id) {
   return nullptr;
 }
 
-void Node::State::ask_walk(Peer& p, Instant now) {
+void Node::State::ask_walk(OtherNode& p, Instant now) {
   Walk& walk = walk_of(p.id) ? *walk_of(p.id) : walks[p.id];
   if (walk.cursor == 0) {
     std::vector<uint16_t> from_it;     // it is, or was, a replica of these
@@ -166,7 +166,7 @@ void Node::State::ask_walk(Peer& p, Instant now) {
 
 // --- answering ---
 
-void Node::State::on_sync_request(const MessageHeader& h, Peer& p, const SyncRequest& m, Instant now) {
+void Node::State::on_sync_request(const MessageHeader& h, OtherNode& p, const SyncRequest& m, Instant now) {
   learn_boot(p, m.boot, now);
   if (m.boot != p.boot) return;
   if (retired_until != Instant::max()) retired_until = std::max<Instant>(retired_until, now + kRetiredLife / 4);
@@ -225,7 +225,7 @@ void Node::State::on_sync_request(const MessageHeader& h, Peer& p, const SyncReq
 
 // --- taking ---
 
-void Node::State::on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk& m, Instant now) {
+void Node::State::on_sync_chunk(const MessageHeader& h, OtherNode& p, const SyncChunk& m, Instant now) {
   learn_boot(p, m.boot, now);
   Walk* of = walk_of(p.id);
   if (!of || m.boot != p.boot) return;
@@ -248,7 +248,7 @@ void Node::State::on_sync_chunk(const MessageHeader& h, Peer& p, const SyncChunk
 }
 
 // A replica of the slot, or of the view before this node got it.
-bool Node::State::speaks_for(const Peer& p, Slot slot) const {
+bool Node::State::speaks_for(const OtherNode& p, Slot slot) const {
   if (options.view.is_replica(p.id, slot)) return true;
   auto missing = std::lower_bound(unsynced.begin(), unsynced.end(), slot.value,
                                   [](const Missing& m, uint16_t s) { return m.slot < s; });
@@ -257,7 +257,7 @@ bool Node::State::speaks_for(const Peer& p, Slot slot) const {
   return former && former->is_replica(p.id, slot);
 }
 
-void Node::State::take_synced(Peer& p, const Record& r, Instant now) {
+void Node::State::take_synced(OtherNode& p, const Record& r, Instant now) {
   if (!group_of(r.group) || !options.view.is_replica(options.self, r.key.slot())) return;
   if (broken(Broken::lift_tombstone_on_restart) && is_tombstone(r.state)) return;
   // Ranges are joined, so that it also sends what it has of slots that it left long ago: only what forbids is heard.
@@ -468,7 +468,7 @@ void Node::State::come_into_sync(const std::vector<uint16_t>& done, const std::b
     StoredRecord s = store.find(key, now);
     for (ProxyId id : others(key.slot())) {
       if (!s || !s.tombstone() || senders.contains(id)) continue;
-      Peer& p = *peer(id);
+      OtherNode& p = *peer(id);
       if (!p.add_change({s.record(), s.expires(), is_lift(s.record()), now})) ++count.peer_out_of_sync;
       send_changes(p, false, now);
     }

@@ -55,7 +55,7 @@ void Node::State::after_summary_step(Instant now) {
   arm(now + kSummaryPause, Timer::summary, 0);
 }
 
-void Node::State::after_changes_sent(Peer& p, bool again, Instant now) {
+void Node::State::after_changes_sent(OtherNode& p, bool again, Instant now) {
   if (p.pending() == 0) {
     p.send_at = Instant::max();
     return;
@@ -79,7 +79,7 @@ void Node::State::after_placed(Placed& p, Instant now) {
 }
 
 void Node::State::after_push_sent(uint32_t id, const Push& p, Instant now) {
-  const Peer* to = p.to.is_proxy() ? peer(p.to.as_proxy()) : nullptr;
+  const OtherNode* to = p.to.is_proxy() ? peer(p.to.as_proxy()) : nullptr;
   Duration wait = std::min<Duration>(1s, (to ? to->retry() : Duration(50ms)) * (1 << std::min(p.tries, 5u)));
   arm(std::min(p.until, now + wait), Timer::push, id);
 }
@@ -92,14 +92,14 @@ void Node::State::after_request_step(Request& r, Instant now) {
   arm(r.next, Timer::request, r.id);
 }
 
-void Node::State::after_walk_asked(Peer& p, Instant now) {
+void Node::State::after_walk_asked(OtherNode& p, Instant now) {
   Instant& again = walk_of(p.id)->again;
   again = now + std::max<Duration>(100ms, 2 * p.rtt());
   arm(again, Timer::sync, p.id.value);
 }
 
 // At most 5,000 chunks a second from one replica: some 6 MB/s. A repair has time.
-void Node::State::after_chunk(Peer& p, Instant now) {
+void Node::State::after_chunk(OtherNode& p, Instant now) {
   Instant& again = walk_of(p.id)->again;
   again = now + (walk_of(p.id)->repair ? kRepairPause : kChunkPause);
   arm(again, Timer::sync, p.id.value);
@@ -129,7 +129,7 @@ void Node::State::on_timer(Timer kind, uint64_t id, const SessionKey& key, Insta
   switch (kind) {
     case Timer::heartbeat: return send_heartbeats(now);
     case Timer::changes: {
-      Peer* p = peer(ProxyId{key32});
+      OtherNode* p = peer(ProxyId{key32});
       if (p && p->send_at <= now) send_changes(*p, true, now);
       return;
     }

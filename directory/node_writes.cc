@@ -164,7 +164,7 @@ void Node::State::send_places(Write& w, Instant now) {
 }
 
 void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const PlaceAck& m, Instant now) {
-  Peer& p = *peer(from);
+  OtherNode& p = *peer(from);
   learn_boot(p, m.boot, now);
   Write** found = writes.find(h.request);
   if (!found || (*found)->record.key != m.key || (*found)->record.version != m.version) {

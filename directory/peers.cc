@@ -13,11 +13,11 @@ constexpr size_t kFormerBootsMax = 8;  // so that a late message of an earlier b
 constexpr Duration kListedLife = kDeadManTime / 2;
 }  // namespace
 
-bool Peer::is_stale(uint32_t b) const {
+bool OtherNode::is_stale(uint32_t b) const {
   return std::find(former_boots_.begin(), former_boots_.end(), b) != former_boots_.end();
 }
 
-bool Peer::on_boot(uint32_t b, Instant now) {
+bool OtherNode::on_boot(uint32_t b, Instant now) {
   if (b == 0 || b == boot || is_stale(b)) return false;
   if (boot != 0) {
     former_boots_.push_back(boot);
@@ -36,12 +36,12 @@ bool Peer::on_boot(uint32_t b, Instant now) {
   return true;
 }
 
-void Peer::on_asked(uint32_t request, Instant now) {
+void OtherNode::on_asked(uint32_t request, Instant now) {
   asked_.push_back({request, now});
   if (asked_.size() > kAskedMax) asked_.pop_front();
 }
 
-void Peer::on_permit(uint32_t request, const Permit& permit, Instant now) {
+void OtherNode::on_permit(uint32_t request, const Permit& permit, Instant now) {
   in_sync = permit.in_sync;
   // What it says of the slots that this permit covers, between what it said of the others.
   std::vector<SlotRange> all;
@@ -68,14 +68,14 @@ void Peer::on_permit(uint32_t request, const Permit& permit, Instant now) {
   on_applied(applied);
 }
 
-bool Peer::permit_for(const std::vector<Given>& given, Slot slot, Instant now) {
+bool OtherNode::permit_for(const std::vector<Given>& given, Slot slot, Instant now) {
   return std::any_of(given.begin(), given.end(), [&](const Given& g) {
     return now < g.until && slot.value >= g.covers.first && slot.value <= g.covers.last && !holds(g.except, slot);
   });
 }
 
 // Most peers are in sync in all that they share, and say so in one permit, which stands for all before it.
-void Peer::count(const Given& permit) {
+void OtherNode::count(const Given& permit) {
   std::erase_if(given_, [&](const Given& g) {
     bool within = g.covers.first >= permit.covers.first && g.covers.last <= permit.covers.last;
     return (within && g.until <= permit.until) || g.until + kPermitLife < permit.until;
@@ -84,14 +84,14 @@ void Peer::count(const Given& permit) {
   given_.insert(after, permit);
 }
 
-void Peer::drop_permits() {
+void OtherNode::drop_permits() {
   given_.clear();
   given_before_.clear();
   waiting_.clear();
   asked_.clear();
 }
 
-void Peer::on_view() {
+void OtherNode::on_view() {
   given_before_ = std::move(given_);
   given_.clear();
   waiting_.clear();
@@ -101,7 +101,7 @@ void Peer::on_view() {
   out_of_sync_slots_ = {kAllSlots};
 }
 
-void Peer::on_applied(uint64_t number) {
+void OtherNode::on_applied(uint64_t number) {
   applied = number;
   std::erase_if(waiting_, [&](const Waiting& w) {
     if (w.number > applied) return false;
@@ -110,7 +110,7 @@ void Peer::on_applied(uint64_t number) {
   });
 }
 
-bool Peer::add_change(ListedChange c) {
+bool OtherNode::add_change(ListedChange c) {
   if (out_of_sync) return true;  // it will get this when it syncs
   Terms& terms = terms_[c.record.key];
   ++terms.changes;
@@ -122,7 +122,7 @@ bool Peer::add_change(ListedChange c) {
   return false;
 }
 
-std::vector<ListedChange> Peer::take_acknowledged(uint64_t number) {
+std::vector<ListedChange> OtherNode::take_acknowledged(uint64_t number) {
   std::vector<ListedChange> taken;
   while (!list_.empty() && first_number_ <= number) {
     auto terms = terms_.find(list_.front().record.key);
@@ -134,17 +134,17 @@ std::vector<ListedChange> Peer::take_acknowledged(uint64_t number) {
   return taken;
 }
 
-const ListedChange* Peer::change(uint64_t number) const {
+const ListedChange* OtherNode::change(uint64_t number) const {
   return number >= first_number_ && number - first_number_ < list_.size() ? &list_[number - first_number_] : nullptr;
 }
 
-uint16_t Peer::pending_term(const SessionKey& key) const {
+uint16_t OtherNode::pending_term(const SessionKey& key) const {
   if (terms_.empty()) return 0;
   auto it = terms_.find(key);
   return it == terms_.end() ? 0 : it->second.highest;
 }
 
-const ListedChange* Peer::highest_pending(const SessionKey& key, Instant now) const {
+const ListedChange* OtherNode::highest_pending(const SessionKey& key, Instant now) const {
   const ListedChange* highest = nullptr;
   if (pending_term(key) == 0) return highest;
   for (const ListedChange& c : list_) {
@@ -154,27 +154,27 @@ const ListedChange* Peer::highest_pending(const SessionKey& key, Instant now) co
   return highest;
 }
 
-void Peer::renumber() {
+void OtherNode::renumber() {
   first_number_ = 1;
   unsent = 1;
 }
 
-void Peer::clear_list() {
+void OtherNode::clear_list() {
   first_number_ += list_.size();
   list_.clear();
   terms_.clear();
 }
 
-void Peer::restart_waiting(Instant now) {
+void OtherNode::restart_waiting(Instant now) {
   for (ListedChange& c : list_) c.listed = now;
 }
 
-void Peer::on_members(const std::vector<MemberId>& members, Instant now) {
+void OtherNode::on_members(const std::vector<MemberId>& members, Instant now) {
   std::erase_if(members_, [&](const auto& m) { return now - m.second >= kListedLife; });
   for (MemberId m : members) members_[m] = now;
 }
 
-bool Peer::hears(MemberId m, Instant now) const {
+bool OtherNode::hears(MemberId m, Instant now) const {
   auto it = members_.find(m);
   return it != members_.end() && now - it->second < kListedLife;
 }

@@ -47,9 +47,9 @@ inline bool holds(const std::vector<SlotRange>& ranges, Slot slot) {
   return after != ranges.begin() && std::prev(after)->last >= slot.value;
 }
 
-class Peer {
+class OtherNode {
  public:
-  explicit Peer(ProxyId peer_id) : id(peer_id) {}
+  explicit OtherNode(ProxyId peer_id) : id(peer_id) {}
 
   const ProxyId id;
   uint32_t boot = 0;         // 0: not known yet
