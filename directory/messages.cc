@@ -246,6 +246,7 @@ void walk(auto& io, Of<Held> auto& m) {
   version(io, m.version);
   node(io, m.owner);
   io.optional(m.record, kRecord);
+  io.flag(m.unproven);
 }
 void walk(auto& io, Of<Withdraw> auto& m) {
   key(io, m.key);

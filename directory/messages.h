@@ -229,6 +229,7 @@ struct Held {
   Version version;
   NodeId owner;
   std::optional<Record> record;
+  bool unproven = false;  // degraded, and not to be granted by permits that are valid now
 };
 struct Withdraw {
   SessionKey key;

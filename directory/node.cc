@@ -498,7 +498,7 @@ void Node::State::on_remove(const MessageHeader& h, NodeId from, const Remove& m
   r.state = RecordState::removed;
   r.target = Target::drop;
   if (r.version.incarnation == 0) r.version.incarnation = 1;
-  if (r.version.term == 0 && !s) r.version.term = 1;  // of a degraded one: it stands above no other owner's
+  if (!s) r.version.term = std::max(r.version.term, kFirstTerm);  // the owner may know of a degraded one only
   begin_request({.kind = Request::Kind::remove,
                  .reply_to = reply_to(h, from),
                  .origin = h.origin,

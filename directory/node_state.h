@@ -304,9 +304,10 @@ struct Node::State {
   void check_write(Write& w, Instant now);
   unsigned copies(const Write& w) const;
   void hold(Write& w, InsertAnswer::Status status, Instant now);
-  bool lower(Record& r, Instant now);
+  bool lower(Record& r, bool elsewhere, Instant now);
   uint16_t pending_term(const SessionKey& key) const;
   bool is_proven(const Write& w, unsigned copies, Instant now);
+  bool owner_is_proven(const SessionKey& key, NodeId owner, Instant now);
   void lose(Write& w, InsertAnswer::Status status, const std::optional<Record>& record, Instant now);
   void release(const Waiter& w, StoredRecord s, InsertAnswer::Status status, unsigned copies, Instant now);
   void answer_insert(const Waiter& w, const InsertAnswer& answer);

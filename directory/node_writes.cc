@@ -38,7 +38,7 @@ void Node::State::begin_write(Record r, Instant expires, bool born_new, Waiter w
     case Verdict::conflict:
       // Somebody may own it since of whom a replica that is cut off has not heard; and of a degraded record nobody has
       // counted W copies, so another may have been acknowledged beside it.
-      if (s.version().term == 0 || !may_grant(r.key.slot(), *group_of(r.group), now)) {
+      if (s.version().term < kFirstTerm || !may_grant(r.key.slot(), *group_of(r.group), now)) {
         ++count.request_try_again;
         return answer_insert(waiter, {.status = Status::try_again});
       }
@@ -125,7 +125,7 @@ Placed& Node::State::keep_placed(Placed p) {
 Node::State::Verdict Node::State::judge(Record& r, bool born_new, Instant now, std::optional<uint16_t>& passed_term) {
   StoredRecord s = store.find(r.key, now);
   if (!s) {
-    const int term = pending_term(r.key) + 1;
+    const int term = std::max<int>(pending_term(r.key) + 1, kFirstTerm);
     if (term > kOwnerTermMax) return Verdict::refused;
     r.version.term = std::max(r.version.term, static_cast<uint16_t>(term));
     return Verdict::ok;
@@ -135,10 +135,9 @@ Node::State::Verdict Node::State::judge(Record& r, bool born_new, Instant now, s
   if (held.version.term + (held.owner != r.owner) > kOwnerTermMax) return Verdict::conflict;  // until that record ends
   if (held.owner == r.owner) {
     r.version.term = held.version.term;
-    // Nothing was promised of it so far: term 0.
-    if (r.version.term == 0) {
+    if (r.version.term < kFirstTerm) {
       if (r.version < held.version) return Verdict::refused;
-      r.version.term = static_cast<uint16_t>(pending_term(r.key) + 1);
+      r.version.term = std::max(static_cast<uint16_t>(pending_term(r.key) + 1), kFirstTerm);
     }
     if (held.state == RecordState::removed) {
       if (!born_new || r.version <= held.version) return Verdict::conflict;
@@ -171,7 +170,7 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
     // Held by now: this replica may have missed the word, or have got it before the record.
     StoredRecord s = store.find(m.key, now);
     if (s && m.status == PlaceAck::Status::ok && s.version() == m.version && !s.tombstone()) {
-      send(from, 0, Held{m.key, m.version, s.owner(), std::nullopt});
+      send(from, 0, Held{m.key, m.version, s.owner(), std::nullopt, is_unproven(s, now)});
     }
     return;
   }
@@ -194,7 +193,7 @@ void Node::State::on_place_ack(const MessageHeader& h, ProxyId from, const Place
   StoredRecord mine = store.find(m.key, now);
   if (mine && mine.owner() == w.record.owner && supersedes(mine.record(), theirs)) {
     late = true;
-    send(from, 0, Held{m.key, mine.version(), mine.owner(), mine.wire(now)});
+    send(from, 0, Held{m.key, mine.version(), mine.owner(), mine.wire(now), is_unproven(mine, now)});
   }
   if (late) {
     w.answers.set(from, PlaceAck::Status::refused);
@@ -255,8 +254,9 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
   const Placed* p = placed.find(done.record.key);
   bool fresh = p && p->fresh;
   bool ours = p && same(p->record, done.record);
-  bool lowered = status == InsertAnswer::Status::degraded && !counted_elsewhere(done.record) && lower(done.record, now);
-  if (lowered && ours) placed.erase(done.record.key);
+  const bool elsewhere = counted_elsewhere(done.record);
+  bool lowered = status == InsertAnswer::Status::degraded && lower(done.record, elsewhere, now);
+  if (lowered && ours && !elsewhere) placed.erase(done.record.key);
   const bool proven = status == InsertAnswer::Status::ok || is_proven(done, n, now);
   apply_held(done.record, done.expires, fresh, {}, now);
   StoredRecord s = store.find(done.record.key, now);
@@ -266,7 +266,7 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
     for (ProxyId id : others(done.record.key.slot())) {
       const PlaceAck::Status* said = done.answers.find(id);
       bool has = said && (*said == PlaceAck::Status::ok || *said == PlaceAck::Status::out_of_sync);
-      Held held{done.record.key, done.record.version, done.record.owner, std::nullopt};
+      Held held{done.record.key, done.record.version, done.record.owner, std::nullopt, is_unproven(s, now)};
       if (!has || lowered) held.record = s.wire(now);
       send(id, 0, held);
     }
@@ -288,20 +288,23 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
 // the others may have acknowledged another owner's insert meanwhile: then as many as permit must have answered this
 // one. Otherwise it waits until all permits that count are newer; a renewal of what has waited need not.
 bool Node::State::is_proven(const Write& w, unsigned copies, Instant now) {
-  const View& v = options.view;
-  const unsigned permits = std::max(v.replica_count() - v.write_count(), 1u);
-  const StoredRecord before = store.find(w.record.key, now);
+  const unsigned permits = std::max(options.view.replica_count() - options.view.write_count(), 1u);
   return group_of(w.record.group)->partition_available || copies > permits ||
-         (before && before.owner() == w.record.owner && !is_unproven(before, now));
+         owner_is_proven(w.record.key, w.record.owner, now);
 }
 
-// Of a degraded insert nothing is promised. It gets term 0, so that no other owner's record that W replicas
-// acknowledged, on the other side of a partition, gives way to it. Where an earlier insert of its owner was promised,
-// or this one by another coordinator, or it has passed another owner's record, it keeps its term.
-bool Node::State::lower(Record& r, Instant now) {
+bool Node::State::owner_is_proven(const SessionKey& key, NodeId owner, Instant now) {
+  const StoredRecord s = store.find(key, now);
+  return s && s.owner() == owner && !is_unproven(s, now);
+}
+
+// Of a degraded insert nothing is promised: no other owner's record that W replicas acknowledged, on the other side of
+// a partition, gives way to it. Where an earlier insert of its owner was promised, or it has passed another owner's
+// record, it keeps its term.
+bool Node::State::lower(Record& r, bool elsewhere, Instant now) {
   StoredRecord s = store.find(r.key, now);
-  if (s && (s.owner() != r.owner || s.version().term != 0)) return false;
-  r.version.term = 0;
+  if (s && (s.owner() != r.owner || s.version().term >= kFirstTerm)) return false;
+  r.version.term = std::max(s ? s.version().term : kDegradedTerm, elsewhere ? kUnsureTerm : kDegradedTerm);
   return true;
 }
 
@@ -467,17 +470,15 @@ PlaceAck Node::State::judge_place(const Record& r, bool born_new, Instant now) {
     }
   }
   if (const Placed* p = placed.find(r.key); p && p->expires > now) {
-    const Placed& other = *p;
-    if (other.record.owner != r.owner) {
-      return no(PlaceAck::Status::busy, wire_record(other.record, other.expires, now));
-    }
-    if (r.version < other.record.version) return no(PlaceAck::Status::refused);
+    if (p->record.owner != r.owner) return no(PlaceAck::Status::busy, wire_record(p->record, p->expires, now));
+    if (r.version < p->record.version) return no(PlaceAck::Status::refused);
   }
   if (!room_for(r, now)) return no(PlaceAck::Status::refused);
   return ack;
 }
 
 void Node::State::on_held(const MessageHeader&, ProxyId from, const Held& m, Instant now) {
+  const bool proven = !m.unproven || owner_is_proven(m.key, m.owner, now);
   if (m.record) {
     const Record& r = *m.record;
     if (r.key != m.key || !group_of(r.group) || !options.view.is_replica(options.self, r.key.slot())) return;
@@ -486,6 +487,7 @@ void Node::State::on_held(const MessageHeader&, ProxyId from, const Held& m, Ins
     Placed known = *p;
     apply_held(known.record, known.expires, known.fresh, from, now);
   }
+  if (!proven) unproven.remember({m.key, m.owner, m.version}, now + kPermitLife, now);
   // Of a tombstone it is the coordinator's question; it may have come before the tombstone itself.
   if (m.version.incarnation != kId24Max || (silent_askers.size() >= kPendingMax && !silent_askers.contains(m.key)))
     return;

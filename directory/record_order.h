@@ -16,6 +16,12 @@
 
 namespace statecast {
 
+// The term of a session's first owner, and what its insert has instead until W replicas hold it: so that where two
+// owners have each inserted a session, out of reach of each other, what was promised stands.
+inline constexpr uint16_t kDegradedTerm = 0;  // nothing is promised
+inline constexpr uint16_t kUnsureTerm = 1;    // not here, but another coordinator may have counted W
+inline constexpr uint16_t kFirstTerm = 2;
+
 // The operator's or owner's unrevoke leaves a removal tombstone of incarnation 0, which no owner has.
 inline bool is_lift(const Record& r) {
   return r.state == RecordState::removed && r.version.incarnation == 0;

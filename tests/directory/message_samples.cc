@@ -195,7 +195,9 @@ struct Fill {
   void operator()(PlaceAck& m) {
     m = {random_key(rng), random_version(rng), PlaceAck::Status(rng.between(1, 5)), maybe_record(rng), u32(rng)};
   }
-  void operator()(Held& m) { m = {random_key(rng), random_version(rng), random_node(rng), maybe_record(rng)}; }
+  void operator()(Held& m) {
+    m = {random_key(rng), random_version(rng), random_node(rng), maybe_record(rng), flag(rng)};
+  }
   void operator()(Withdraw& m) { m = {random_key(rng), random_version(rng), random_node(rng)}; }
   void operator()(Change& m) {
     m = {rng.between(1, UINT64_MAX - 1), random_record(rng), flag(rng), u32(rng), u32(rng)};
@@ -431,7 +433,11 @@ struct Describe {
             {"boot", m.boot}};
   }
   json operator()(const Held& m) {
-    return {{"key", j(m.key)}, {"version", j(m.version)}, {"owner", j(m.owner)}, {"record", j(m.record)}};
+    return {{"key", j(m.key)},
+            {"version", j(m.version)},
+            {"owner", j(m.owner)},
+            {"record", j(m.record)},
+            {"unproven", m.unproven}};
   }
   json operator()(const Withdraw& m) { return {{"key", j(m.key)}, {"version", j(m.version)}, {"owner", j(m.owner)}}; }
   json operator()(const Change& m) {

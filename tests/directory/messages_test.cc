@@ -212,7 +212,7 @@ TEST(Messages, SizesAreThoseOfTheDocument) {
       {RefreshAnswer{}, 22},
       {Place{record}, 20 + 60},
       {PlaceAck{}, 20 + 32},
-      {Held{.owner = NodeId::op()}, 20 + 31},
+      {Held{.owner = NodeId::op()}, 20 + 32},
       {Withdraw{.owner = NodeId::op()}, 20 + 30},
       {Change{.number = 1, .record = record}, 20 + 76},
       {ChangeAck{}, 20 + 24},

@@ -2,6 +2,7 @@
 // Scenarios of one session's life among three directory nodes, as an operator would tell them.
 #include <gtest/gtest.h>
 
+#include "directory/record_order.h"
 #include "tests/directory/node_cluster.h"
 
 namespace statecast {
@@ -33,7 +34,7 @@ TEST(Node, InsertIsHeldAtAllReplicasAndReleasesItsPacketThroughTheIngressProxy) 
   c.run(20ms);
   ASSERT_TRUE(c.insert_answer(r));
   EXPECT_EQ(c.insert_answer(r)->status, In::ok);
-  EXPECT_EQ(c.insert_answer(r)->version.term, 1);
+  EXPECT_EQ(c.insert_answer(r)->version.term, kFirstTerm);
   EXPECT_EQ(c.insert_answer(r)->replicas.size(), 3u);
   EXPECT_EQ(c.packets_released(r), 1u);
   ASSERT_TRUE(c.lease(2, c.key(id)));
@@ -214,7 +215,7 @@ TEST(Node, TupleUsedAgainWhileTheOldOwnerIsClosingPassesWithTheNextTermAndPurges
   uint32_t r = c.insert({.member = 2, .id = id, .via = 2, .ingress = 2, .born_new = true});
   c.run(100ms);
   ASSERT_EQ(c.insert_answer(r)->status, In::ok);
-  EXPECT_EQ(c.insert_answer(r)->version.term, 2);
+  EXPECT_EQ(c.insert_answer(r)->version.term, kFirstTerm + 1);
   EXPECT_FALSE(c.lease(3, c.key(id))) << "the old owner's lease is purged";
   EXPECT_EQ(c.ask(3, id)->member, MemberId{2});
   EXPECT_GE(c.notices(1), 1u) << "the old owner is told";
@@ -234,7 +235,7 @@ TEST(Node, TupleOfADeadOwnerIsUnavailableAndThenTakenOverWithTheNextTerm) {
   uint32_t r = c.insert({.member = 2, .id = id, .via = 3, .ingress = 3, .born_new = true});
   c.run(100ms);
   ASSERT_EQ(c.insert_answer(r)->status, In::ok);
-  EXPECT_EQ(c.insert_answer(r)->version.term, 2);
+  EXPECT_EQ(c.insert_answer(r)->version.term, kFirstTerm + 1);
   EXPECT_EQ(c.ask(1, id)->member, MemberId{2});
 }
 
@@ -316,7 +317,7 @@ TEST(Node, RenewalByTheOwnerReleasesItsPacketAgain) {
   EXPECT_EQ(c.insert_answer(a)->status, In::ok);
   EXPECT_EQ(c.insert_answer(b)->status, In::ok);
   EXPECT_EQ(c.packets_released(b), 1u);
-  EXPECT_EQ(c.insert_answer(b)->version.term, 1);
+  EXPECT_EQ(c.insert_answer(b)->version.term, kFirstTerm);
 }
 
 // Its agent has lost its incarnation: the answer says by which record, also where the coordinator had not known of it.
@@ -409,7 +410,7 @@ TEST(Node, ADegradedInsertGivesWayToAnAcknowledgedOneAndIsPromisedWhenItIsRenewe
   EXPECT_EQ(c.insert_answer(again)->status, In::ok);
   for (uint32_t p = 1; p <= 3; ++p) {
     EXPECT_EQ(c.node(p).find(c.key(both), c.now)->owner, NodeId::member({3})) << p;
-    EXPECT_EQ(c.node(p).find(c.key(alone), c.now)->version.term, 1) << p;
+    EXPECT_EQ(c.node(p).find(c.key(alone), c.now)->version.term, kFirstTerm) << p;
   }
   EXPECT_GE(c.notices(1), 1u) << "its owner is told";
 }
@@ -589,6 +590,52 @@ TEST(Node, ADegradedInsertIsNotGrantedByPermitsOfBefore) {
   c.run(5ms);
   EXPECT_EQ(c.query_answer(q)->status, Qu::ask_another);
   EXPECT_TRUE(c.lease(2, c.key(id)));
+}
+
+// Nor by one that has only been told that it is held.
+TEST(Node, ADegradedInsertIsNotGrantedByAnotherReplicaEither) {
+  Cluster c({.nodes = 5, .replicas = 5, .writes = 3});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  for (uint32_t here : {1, 2}) {
+    for (uint32_t there : {3, 4, 5}) c.cut(here, there);
+  }
+  const uint32_t ours = c.insert({.member = 2, .id = id, .via = 1, .ingress = 1, .born_new = true});
+  const uint32_t theirs = c.insert({.member = 1, .id = id, .via = 3, .ingress = 3, .born_new = true});
+  c.run(300ms);
+  ASSERT_EQ(c.insert_answer(ours)->status, In::degraded);
+  ASSERT_EQ(c.insert_answer(ours)->copies, 2);
+  ASSERT_EQ(c.insert_answer(theirs)->status, In::ok);
+  ASSERT_TRUE(c.node(2).find(c.key(id), c.now));
+  for (uint32_t p : {1, 2}) {
+    const uint32_t q = c.query(1, id, p);
+    c.run(5ms);
+    EXPECT_EQ(c.query_answer(q)->status, Qu::ask_another) << p;
+  }
+  EXPECT_TRUE(c.lease(3, c.key(id)));
+}
+
+// Two coordinators of one insert, and neither knows how many the other has counted: it still gives way to what W hold.
+TEST(Node, ADegradedInsertOfTwoCoordinatorsGivesWayToAnAcknowledgedOne) {
+  Cluster c({.nodes = 5, .replicas = 5, .writes = 3});
+  c.run(kSettled);
+  SessionId id = c.session(40000);
+  for (uint32_t here : {1, 2}) {
+    for (uint32_t there : {3, 4, 5}) c.cut(here, there);
+  }
+  const InsertSpec ours{.member = 1, .id = id, .via = 1, .born_new = true, .counter = 7};
+  const uint32_t first = c.insert(ours);
+  InsertSpec again = ours;
+  again.via = 2, again.request = first;
+  c.insert(again);
+  const uint32_t theirs = c.insert({.member = 2, .id = id, .via = 3, .born_new = true});
+  c.run(300ms);
+  ASSERT_EQ(c.insert_answer(first)->status, In::degraded);
+  ASSERT_EQ(c.insert_answer(theirs)->status, In::ok);
+  EXPECT_EQ(c.node(1).find(c.key(id), c.now)->version.term, kUnsureTerm);
+  c.heal();
+  c.run(2s);
+  for (uint32_t p = 1; p <= 5; ++p) EXPECT_EQ(c.node(p).find(c.key(id), c.now)->owner, NodeId::member({2})) << p;
 }
 
 // Where W is more than permits need, those who answered say enough.
@@ -1479,7 +1526,7 @@ TEST(Node, RemovalTombstoneStopsLateCopiesAndLetsANewHandshakePass) {
   uint32_t fresh = c.insert({.member = 2, .id = id, .via = 3, .born_new = true});
   c.run(300ms);
   EXPECT_EQ(c.insert_answer(fresh)->status, In::ok);
-  EXPECT_EQ(c.insert_answer(fresh)->version.term, 2);
+  EXPECT_EQ(c.insert_answer(fresh)->version.term, kFirstTerm + 1);
 }
 
 TEST(Node, RefreshExtendsEstablishedSetsTheBucketAndNamesWhatIsGone) {
