@@ -444,11 +444,10 @@ bool Node::State::may_grant(Slot slot, const DirectoryGroup& group, Instant now)
 // With these permits this replica has applied every removal, revocation and change of owner that was acknowledged.
 bool Node::State::knows_owners(Slot slot, Instant now) const {
   if (!in_sync(slot) && !broken(Broken::answer_before_in_sync)) return false;
-  unsigned r = options.view.replica_count(), w = options.view.write_count();
-  if (r == 1 || broken(Broken::grant_without_permit)) return true;
+  if (broken(Broken::grant_without_permit)) return true;
   unsigned permits = 0;
   for (ProxyId id : others(slot)) permits += this->permits(*peer(id), slot, now);
-  return permits >= std::max(r - w, 1u);
+  return permits >= options.view.permit_count();
 }
 
 bool Node::State::dead(MemberId m, Instant now) const {

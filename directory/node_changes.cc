@@ -167,7 +167,7 @@ void Node::State::forget_outcomes(Instant now) {
 void Node::State::ask_silent(Request& r, Instant now) {
   if (!options.view.is_replica(options.self, r.record.key.slot())) return after_request_step(r, now);
   for (ProxyId id : others(r.record.key.slot())) {
-    if (!r.silent.contains(id)) send(id, 0, Held{r.record.key, r.record.version, r.record.owner, std::nullopt, false});
+    if (!r.silent.contains(id)) send(id, 0, Held{r.record.key, r.record.version, r.record.owner, std::nullopt});
   }
   after_request_step(r, now);
 }

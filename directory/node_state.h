@@ -314,7 +314,7 @@ struct Node::State {
   void on_held(const MessageHeader& h, ProxyId from, const Held& m, Instant now);
   void on_withdraw(ProxyId from, const Withdraw& m, Instant now);
   bool give_up_copy(const Record& r, std::optional<ProxyId> coordinator, Instant now);
-  bool counted_elsewhere(const Record& r) const;
+  bool counted_elsewhere(const Placed& p) const;
   void complete(const SessionKey& key, Instant now);
   void on_write_timer(Write& w, Instant now);
   // No longer under way, but still to be read; its memory serves the next one.

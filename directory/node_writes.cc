@@ -253,20 +253,24 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
   unsigned n = copies(done);
   const Placed* p = placed.find(done.record.key);
   bool fresh = p && p->fresh;
-  bool ours = p && same(p->record, done.record);
-  const bool elsewhere = counted_elsewhere(done.record);
-  bool lowered = status == InsertAnswer::Status::degraded && lower(done.record, elsewhere, now);
-  if (lowered && ours && !elsewhere) placed.erase(done.record.key);
+  bool lowered = false;
+  if (status == InsertAnswer::Status::degraded) {
+    const bool ours = p && same(p->record, done.record);
+    const bool elsewhere = ours && counted_elsewhere(*p);
+    lowered = lower(done.record, elsewhere, now);
+    if (lowered && ours && !elsewhere) placed.erase(done.record.key);
+  }
   const bool proven = status == InsertAnswer::Status::ok || is_proven(done, n, now);
   apply_held(done.record, done.expires, fresh, {}, now);
   StoredRecord s = store.find(done.record.key, now);
   bool kept = s && s.is(done.record);
   if (kept && !proven) unproven.remember({s.key(), s.owner(), s.version()}, now + kPermitLife, now);
   if (kept) {
+    const bool still_unproven = is_unproven(s, now);
     for (ProxyId id : others(done.record.key.slot())) {
       const PlaceAck::Status* said = done.answers.find(id);
       bool has = said && (*said == PlaceAck::Status::ok || *said == PlaceAck::Status::out_of_sync);
-      Held held{done.record.key, done.record.version, done.record.owner, std::nullopt, is_unproven(s, now)};
+      Held held{done.record.key, done.record.version, done.record.owner, std::nullopt, still_unproven};
       if (!has || lowered) held.record = s.wire(now);
       send(id, 0, held);
     }
@@ -288,8 +292,7 @@ void Node::State::hold(Write& w, InsertAnswer::Status status, Instant now) {
 // the others may have acknowledged another owner's insert meanwhile: then as many as permit must have answered this
 // one. Otherwise it waits until all permits that count are newer; a renewal of what has waited need not.
 bool Node::State::is_proven(const Write& w, unsigned copies, Instant now) {
-  const unsigned permits = std::max(options.view.replica_count() - options.view.write_count(), 1u);
-  return group_of(w.record.group)->partition_available || copies > permits ||
+  return group_of(w.record.group)->partition_available || copies > options.view.permit_count() ||
          owner_is_proven(w.record.key, w.record.owner, now);
 }
 
@@ -370,10 +373,8 @@ bool Node::State::give_up_copy(const Record& r, std::optional<ProxyId> coordinat
   return true;
 }
 
-bool Node::State::counted_elsewhere(const Record& r) const {
-  const Placed* p = placed.find(r.key);
-  if (!p || !same(p->record, r)) return false;
-  const auto& by = p->coordinators;
+bool Node::State::counted_elsewhere(const Placed& p) const {
+  const auto& by = p.coordinators;
   return std::any_of(by.begin(), by.end(), [&](ProxyId id) { return id != options.self; });
 }
 

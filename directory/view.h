@@ -8,6 +8,7 @@
 // Threads: immutable after construction, share freely. Ownership: value; copies share the placement.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -53,7 +54,9 @@ class View {
   unsigned replica_count() const { return replica_count_; }                  // R
   unsigned write_count() const { return write_count_; }                      // W
   unsigned read_count() const { return replica_count_ - write_count_ + 1; }  // R - W + 1
-  std::span<const ViewNode> nodes() const { return nodes_; }                 // by id
+  // Of how many other replicas a grant needs permits: max(R - W, 1); of none where R = 1.
+  unsigned permit_count() const { return replica_count_ == 1 ? 0 : std::max(replica_count_ - write_count_, 1u); }
+  std::span<const ViewNode> nodes() const { return nodes_; }  // by id
   std::span<const ProxyId> replicas(Slot slot) const {
     return placement_ ? std::span(*placement_).subspan(size_t(slot.value) * replica_count_, replica_count_)
                       : std::span<const ProxyId>{};

@@ -66,6 +66,12 @@ void Cluster::resume(uint32_t p) {
   }
 }
 
+void Cluster::part(const std::set<uint32_t>& here, const std::set<uint32_t>& there) {
+  for (uint32_t a : here) {
+    for (uint32_t b : there) cut(a, b);
+  }
+}
+
 void Cluster::isolate(uint32_t p) {
   for (const auto& [q, x] : proxies_) {
     if (q != p) cut(p, q);

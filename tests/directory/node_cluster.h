@@ -92,6 +92,7 @@ class Cluster {
   bool told(uint32_t p) const { return told_.at(p) + 1 == views_.size(); }
   void change_view(const std::set<uint32_t>& nodes);  // and everybody is told
   void cut(uint32_t a, uint32_t b) { cut_.insert(std::minmax(a, b)); }
+  void part(const std::set<uint32_t>& here, const std::set<uint32_t>& there);
   void isolate(uint32_t p);  // from the other proxies; members still reach it
   void heal() { cut_.clear(); }
   void kill_member(uint32_t m) { dead_members_.insert(m); }

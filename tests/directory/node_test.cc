@@ -597,9 +597,7 @@ TEST(Node, ADegradedInsertIsNotGrantedByAnotherReplicaEither) {
   Cluster c({.nodes = 5, .replicas = 5, .writes = 3});
   c.run(kSettled);
   SessionId id = c.session(40000);
-  for (uint32_t here : {1, 2}) {
-    for (uint32_t there : {3, 4, 5}) c.cut(here, there);
-  }
+  c.part({1, 2}, {3, 4, 5});
   const uint32_t ours = c.insert({.member = 2, .id = id, .via = 1, .ingress = 1, .born_new = true});
   const uint32_t theirs = c.insert({.member = 1, .id = id, .via = 3, .ingress = 3, .born_new = true});
   c.run(300ms);
@@ -620,9 +618,7 @@ TEST(Node, ADegradedInsertOfTwoCoordinatorsGivesWayToAnAcknowledgedOne) {
   Cluster c({.nodes = 5, .replicas = 5, .writes = 3});
   c.run(kSettled);
   SessionId id = c.session(40000);
-  for (uint32_t here : {1, 2}) {
-    for (uint32_t there : {3, 4, 5}) c.cut(here, there);
-  }
+  c.part({1, 2}, {3, 4, 5});
   const InsertSpec ours{.member = 1, .id = id, .via = 1, .born_new = true, .counter = 7};
   const uint32_t first = c.insert(ours);
   InsertSpec again = ours;
